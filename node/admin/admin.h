@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The admin port: health and numbers over HTTP for probes and Prometheus. A listener of its own
+ * (libmicrohttpd, one thread), so that it answers when the client port is busy.
+ */
+#ifndef SR_NODE_ADMIN_ADMIN_H
+#define SR_NODE_ADMIN_ADMIN_H
+
+#include "node/consensus/consensus.h"
+#include "node/net/tls.h"
+#include "node/rpc/rpc.h"
+#include "storage/store.h"
+
+struct sr_admin;
+
+struct sr_admin_options {
+    const char *listen;
+    const struct sr_tls_files *tls; /* NULL: plain HTTP */
+    const char *node_name;
+    const char *zone;
+    const char *cluster_name;
+    const struct sr_consensus *consensus;
+    struct sr_store *store;
+    const struct sr_raftlog *log;
+    const struct sr_rpc *rpc;
+    const atomic_bool *stopping; /* readyz fails from then on */
+};
+
+int sr_admin_start(const struct sr_admin_options *options, struct sr_admin **ret,
+                   struct sr_err *err);
+void sr_admin_stop(struct sr_admin *admin); /* NULL is fine */
+
+#endif

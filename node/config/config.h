@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The configuration of a node: one YAML file, read once at start. deploy/strongroom.yaml
+ * documents every field; an unknown or ill-typed one is refused with file, line and field.
+ */
+#ifndef SR_NODE_CONFIG_CONFIG_H
+#define SR_NODE_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "proto/limits.h"
+
+struct sr_config_tls {
+    char *certificate;
+    char *private_key;
+    char *ca;
+};
+
+struct sr_config_member {
+    char *name; /* [a-z0-9-], at most 63; the DNS name in its peer certificate */
+    char *zone; /* mandatory, same alphabet */
+    char *peer_address;
+    char **client_urls; /* https://host:port */
+    unsigned client_urls_count;
+    uint64_t id; /* derived: first 8 bytes of SHA-256 over cluster name and member name */
+};
+
+struct sr_config {
+    char *name; /* of this node: one of cluster.members */
+    char *data_dir;
+    char *kek_file;
+    struct {
+        char *name;
+        struct sr_config_member *members;
+        unsigned members_count;
+        uint64_t id; /* derived: SHA-256 over its name and the members' names */
+    } cluster;
+    struct {
+        char *listen;
+        struct sr_config_tls tls;
+        unsigned loops;              /* 0: as many as cores, at most 8 */
+        unsigned connections_max;    /* default SR_CONNECTIONS_MAX */
+        unsigned request_timeout_ms; /* default SR_REQUEST_TIMEOUT_MS + 2 election timeouts */
+        unsigned drain_timeout_ms;   /* default 10000 */
+    } client;
+    struct {
+        char *listen;
+        struct sr_config_tls tls;
+        unsigned election_timeout_ms; /* default 1000 */
+        unsigned tick_ms;             /* default 50 */
+    } peer;
+    struct {
+        char *listen;
+        struct sr_config_tls *tls; /* NULL: plain HTTP, on a loopback address only */
+    } admin;
+    struct {
+        uint64_t map_bytes;
+        uint64_t memtable_entries;
+        uint64_t memtable_bytes;
+        uint64_t disk_reserve_bytes; /* default 256 MiB */
+        uint64_t log_segment_bytes;  /* default 16 MiB */
+        uint64_t log_keep_bytes;     /* default 1 GiB */
+    } storage;
+    struct {
+        enum sr_log_level level;
+        enum sr_log_format format;
+    } log;
+};
+
+/* Read and validate @path. SR_NOT_FOUND, SR_INVALID: "<file>:<line>: <field>: <reason>". */
+int sr_config_load(const char *path, struct sr_config **ret, struct sr_err *err);
+void sr_config_free(struct sr_config *config); /* NULL is fine */
+/* This node's own entry. */
+const struct sr_config_member *sr_config_self(const struct sr_config *config);
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Consensus as the rest of the node sees it: propose a command, ask for a read index, know who
+ * leads. Behind it are one event loop (the consensus loop) with libraft's core and the peer
+ * links, and the log's writer thread. docs/architecture.md has the picture.
+ *
+ * A command is answered by its own node's apply (node/state), or refused from here when it
+ * certainly did not and will not happen, or its outcome is unknown.
+ */
+#ifndef SR_NODE_CONSENSUS_CONSENSUS_H
+#define SR_NODE_CONSENSUS_CONSENSUS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/mailbox.h"
+#include "base/metrics.h"
+#include "node/peer/peers.h"
+#include "node/state/applier.h"
+#include "storage/raftlog.h"
+
+struct sr_consensus;
+
+struct sr_consensus_member {
+    uint64_t id;
+    const char *name;
+    const char *zone;
+    const char *peer_address;
+};
+
+struct sr_consensus_options {
+    uint64_t cluster_id;
+    uint64_t self;
+    const struct sr_consensus_member *members; /* the initial cluster, sorted by id; copied */
+    size_t member_count;
+    const char *peer_listen;
+    const struct sr_tls_files *peer_tls;
+    unsigned election_timeout_ms; /* 150 .. 60000 */
+    unsigned tick_ms;             /* 5 .. 1000, at most a third of the election timeout */
+    struct sr_raftlog *log;
+    struct sr_raftlog_state log_state;
+    struct sr_store *store;
+    struct sr_origins *origins;
+    uint64_t log_keep_bytes; /* of log kept behind the flushed state for followers that lag */
+    /* The node must stop: called once, on any thread, with why. */
+    void (*on_failure)(void *arg, const struct sr_err *err);
+    void *arg;
+};
+
+/* Start loop and threads: bootstraps the configuration on an empty log, replays otherwise.
+ * Refuses (SR_CORRUPT) a log that ends before what the store had made durable. */
+int sr_consensus_start(const struct sr_consensus_options *options, struct sr_consensus **ret,
+                       struct sr_err *err);
+
+/* Hand leadership to an up-to-date voter if we lead, and take no proposals from now on; blocks
+ * the calling thread (not a loop) until done or @timeout_ms. True when we do not lead any more. */
+bool sr_consensus_step_down(struct sr_consensus *consensus, unsigned timeout_ms);
+/* Stop everything in order, the applier too; blocks. Frees. */
+void sr_consensus_stop(struct sr_consensus *consensus);
+
+/* A command on its way in. The memory passes over with a successful propose. */
+struct sr_proposal {
+    struct sr_mail mail;
+    uint64_t origin;
+    uint64_t sequence;
+    struct sr_buf command; /* packed strongroom.Command */
+};
+void sr_proposal_free(struct sr_proposal *proposal);
+
+/* Any thread. False when SR_PROPOSALS_WAITING_MAX or SR_PROPOSAL_BYTES_WAITING_MAX wait: nothing
+ * happened, the proposal stays the caller's (answer TOO_MANY_REQUESTS). Later refusals come as
+ * answers to its origin:
+ *   NO_LEADER         never proposed: waited too long without a leader
+ *   TIMED_OUT_LEADER  handed to a leader that was lost: outcome unknown
+ *   TOO_MANY_REQUESTS the leader is full; did not happen */
+bool sr_consensus_propose(struct sr_consensus *consensus, struct sr_proposal *proposal);
+
+/* A linearizable read on its way in; as above. Answered when this node has applied everything
+ * that was acknowledged before the call: error NONE and the index, or NO_LEADER, LEADER_CHANGED,
+ * TIMED_OUT. */
+struct sr_read {
+    struct sr_mail mail;
+    uint64_t origin;
+    uint64_t sequence;
+};
+bool sr_consensus_read(struct sr_consensus *consensus, struct sr_read *read);
+
+/* What is known now; any thread. */
+struct sr_consensus_info {
+    uint64_t term;
+    uint64_t leader; /* member id, or 0 */
+    bool is_leader;
+    uint64_t last_index;
+    uint64_t commit_index;
+    uint64_t applied_index;
+};
+void sr_consensus_info(const struct sr_consensus *consensus, struct sr_consensus_info *ret_info);
+
+struct sr_consensus_metrics {
+    struct sr_gauge proposals_waiting;
+    struct sr_counter proposals_failed;
+    struct sr_counter proposals_committed;
+    struct sr_counter leader_changes;
+    struct sr_counter read_rounds;
+    struct sr_counter read_rounds_failed;
+    struct sr_histogram commit_duration; /* from raft_apply to apply, on the leader */
+};
+const struct sr_consensus_metrics *sr_consensus_metrics(const struct sr_consensus *consensus);
+const struct sr_peers *sr_consensus_peers(const struct sr_consensus *consensus);
+
+#endif

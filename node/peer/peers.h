@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The links to the other members. Each pair of members has two connections, one opened by each
+ * side; a member sends on the connection that it opened itself and receives on the one that was
+ * opened to it, so that every direction is one strict order (libraft's PROBE state wedges on
+ * reordered messages). A newer connection of the same peer supersedes the older before anything
+ * of it is delivered.
+ *
+ * A link is up once both certificates were verified, each carries the name of the member it
+ * claims to be, and the hellos agree on cluster, ids and format. Otherwise it is refused with a
+ * reason, logged once per change, and tried again with back-off and jitter.
+ *
+ * Runs on the consensus loop. Knows no raft: it moves envelopes by member id.
+ */
+#ifndef SR_NODE_PEER_PEERS_H
+#define SR_NODE_PEER_PEERS_H
+
+#include <uv.h>
+
+#include "base/metrics.h"
+#include "node/net/tls.h"
+#include "node/peer/frame.h"
+
+struct sr_peers;
+
+struct sr_peer_member {
+    uint64_t id;
+    const char *name;    /* the DNS name in its certificate's SAN */
+    const char *address; /* host:port */
+};
+
+struct sr_peer_events {
+    /* A frame from @member, whose identity its certificate proved. Valid during the call. */
+    void (*on_frame)(void *arg, uint64_t member, const struct sr_frame *frame);
+    /* We can send to @member, or no longer can: what was sent may be lost. */
+    void (*on_link)(void *arg, uint64_t member, bool up);
+};
+
+struct sr_peers_options {
+    uv_loop_t *loop;
+    uint64_t cluster_id;
+    uint64_t self;                        /* one of members */
+    const struct sr_peer_member *members; /* copied */
+    size_t member_count;
+    const char *listen; /* host:port */
+    const struct sr_tls_files *tls;
+    uint32_t feature_level;
+    struct sr_peer_events events;
+    void *arg;
+};
+
+/* Listen and start to connect. SR_NETWORK when the address is taken, SR_INVALID, TLS errors. */
+int sr_peers_open(const struct sr_peers_options *options, struct sr_peers **ret,
+                  struct sr_err *err);
+/* Close all links, then call @done from the loop and free everything. */
+void sr_peers_close(struct sr_peers *peers, void (*done)(void *arg), void *arg);
+
+/* Queue a frame for @member; it leaves with the next sr_peers_flush. False when the link is down
+ * or SR_PEER_WRITE_BYTES_MAX wait: the message is dropped, as a network may. */
+bool sr_peers_send(struct sr_peers *peers, uint64_t member, const Strongroom__Envelope *envelope,
+                   const struct sr_bytes *payload, size_t payload_count);
+/* Send what is queued on all links; once a loop turn. */
+void sr_peers_flush(struct sr_peers *peers);
+bool sr_peers_is_up(const struct sr_peers *peers, uint64_t member);
+
+/* Per member, in the order of options.members; readable on any thread. */
+struct sr_peer_metrics {
+    uint64_t member;
+    const char *name;
+    struct sr_gauge up;
+    struct sr_counter sent_bytes;
+    struct sr_counter received_bytes;
+    struct sr_counter dropped_messages;
+    struct sr_counter refused_links;
+    struct sr_histogram round_trip; /* pings, each second */
+};
+/* @ret_count entries, as long as @peers lives. The own entry stays zero. */
+const struct sr_peer_metrics *sr_peers_metrics(const struct sr_peers *peers, size_t *ret_count);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The services of the client API (etcd's KV, Cluster and Maintenance, gRPC health): validation,
+ * the paths of a write and of a read, and the answers. One struct sr_service a client loop; it
+ * owns the calls that wait for consensus or for the rest of a long range.
+ */
+#ifndef SR_NODE_SERVICE_SERVICE_H
+#define SR_NODE_SERVICE_SERVICE_H
+
+#include "node/consensus/consensus.h"
+#include "node/rpc/rpc.h"
+#include "storage/store.h"
+
+struct sr_service;
+
+/* A member as MemberList tells it. */
+struct sr_service_member {
+    uint64_t id;
+    const char *name;
+    const char *zone;
+    const char *peer_url;
+    const char *const *client_urls;
+    size_t client_url_count;
+};
+
+/* What all loops share; must outlive them. */
+struct sr_service_context {
+    uint64_t cluster_id;
+    uint64_t member_id;
+    const struct sr_service_member *members; /* sorted by id */
+    size_t member_count;
+    struct sr_store *store;
+    struct sr_consensus *consensus;
+    unsigned request_timeout_ms;
+};
+
+/* @origin is that of this loop's mailbox (node/state/answer.h). */
+struct sr_service *sr_service_new(const struct sr_service_context *context, uint64_t origin);
+void sr_service_free(struct sr_service *service); /* after the loops have stopped */
+/* To be given to sr_rpc_set_handler. */
+struct sr_rpc_handler sr_service_handler(struct sr_service *service);
+
+#endif
