@@ -10,6 +10,7 @@
 #ifndef SR_NODE_PEER_FRAME_H
 #define SR_NODE_PEER_FRAME_H
 
+#include "base/alloc.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "proto/peer.pb-c.h"
