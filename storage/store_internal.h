@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The inside of a store, and who may touch what:
+ *
+ *   apply thread   apply, active, writer, requests (the memory of request ids)
+ *   flush thread   lmdb.session, compaction
+ *   mutex          published, durable, active and frozen as pointers, views, failure
+ *
+ * The apply thread changes `apply` as it works through a batch and calls sr_store_publish at its
+ * end; `published` is what new views see. `active` is changed by the apply thread under the
+ * mutex, so it reads it without; `frozen` is set by the apply thread and cleared by the flush
+ * thread, both under the mutex.
+ */
+#ifndef SR_STORAGE_STORE_INTERNAL_H
+#define SR_STORAGE_STORE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "storage/lmdb.h"
+#include "storage/memtable.h"
+#include "storage/mvcc.h"
+
+struct sr_requests; /* storage/requests.h */
+
+/* How far versions at or below the compact revision have been removed from LMDB. */
+struct sr_compaction {
+    int64_t target;     /* remove what is superseded at this revision */
+    int64_t cursor_rev; /* events at or below (cursor_rev, cursor_sub) are done */
+    uint32_t cursor_sub;
+};
+
+struct sr_store {
+    struct sr_store_options options; /* keyring borrowed; dir is ours */
+    struct sr_lmdb lmdb;
+    uint8_t hash_key[16]; /* of memtables */
+
+    /* Apply thread. */
+    struct sr_state apply; /* the state in the making */
+    struct sr_requests *requests;
+    struct sr_view *writer;
+
+    /* Flush thread. */
+    struct sr_compaction compaction;
+    uint64_t space_checked_ns;
+
+    pthread_mutex_t mutex; /* guards what follows; held for a few instructions only */
+    struct sr_state published;
+    struct sr_state durable;
+    struct sr_memtable *active;
+    struct sr_memtable *frozen; /* NULL: nothing to flush */
+    struct sr_view *idle_views;
+    size_t views_open;
+    size_t views_made;
+    struct sr_err failure; /* status SR_OK: none */
+
+    atomic_bool failed;
+    atomic_bool has_space;
+    atomic_bool compaction_pending;
+    /* Set before the transaction that removes versions for it commits: a view whose own compact
+     * revision is below it may have lost versions, and is taken anew. */
+    _Atomic int64_t compacting_to;
+    struct sr_store_metrics metrics;
+};
+
+/* Apply thread: make everything applied so far visible to new views, as of `apply`, and end the
+ * writer view. @index becomes the applied index. */
+void sr_store_publish(struct sr_store *store, uint64_t index);
+
+/* Any thread: set the sticky error to @err, if it is the first; returns its status. SR_NO_SPACE,
+ * SR_LIMIT and SR_NOT_FOUND are no failures of the store and only returned. */
+int sr_store_fail(struct sr_store *store, const struct sr_err *err);
+
+/* ---- implemented in requests.c ---- */
+
+/* Load the memory of request ids from table `request` in the read transaction @txn, at open;
+ * creates store->requests. Seals and opens with SR_DOMAIN_REQUEST. */
+int sr_requests_load(struct sr_store *store, MDB_txn *txn, struct sr_opener *opener,
+                     struct sr_err *err);
+/* Flush thread: write @list (oldest first, may be NULL) to table `request` and remove what has
+ * been forgotten. On failure the transaction is aborted and the call comes again with the same
+ * list. */
+int sr_requests_write(struct sr_store *store, MDB_txn *txn, struct sr_remembered *list,
+                      struct sr_err *err);
+/* Release a list that is durable, or that nobody needs any more. Called once for each list, by
+ * the flush thread or at close. NULL is fine. */
+void sr_requests_release(struct sr_remembered *list);
+void sr_requests_free(struct sr_requests *requests); /* at close; NULL is fine */
+
+/* ---- inside the core ---- */
+
+/* view.c */
+struct sr_view *sr_view_new(struct sr_store *store);
+void sr_view_free(struct sr_view *view);
+/* End the writer view, if it is open. */
+void sr_writer_end(struct sr_store *store);
+
+/* flush.c: pack the state to `meta`. */
+int sr_store_put_state(struct sr_store *store, MDB_txn *txn, const struct sr_state *state,
+                       const struct sr_compaction *compaction, struct sr_err *err);
+int sr_store_get_state(struct sr_store *store, MDB_txn *txn, struct sr_opener *opener,
+                       struct sr_state *ret_state, struct sr_compaction *ret_compaction,
+                       struct sr_err *err);
+
+/* compaction.c: work through at most SR_COMPACTION_SLICE_EVENTS events up to
+ * compaction->target; @compaction is moved on. */
+int sr_compaction_slice(struct sr_store *store, MDB_txn *txn, struct sr_compaction *compaction,
+                        struct sr_err *err);
+
+#endif
