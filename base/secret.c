@@ -48,6 +48,8 @@ void sr_secret_wipe(void *memory, size_t size)
 void sr_secret_protect_process(void)
 {
     struct rlimit none = {0, 0};
-    setrlimit(RLIMIT_CORE, &none);
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    sr_check(setrlimit(RLIMIT_CORE, &none) == 0);
+#ifndef __SANITIZE_ADDRESS__ /* its leak check attaches to the process */
+    sr_check(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0);
+#endif
 }

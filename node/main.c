@@ -1,1 +1,145 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * strongroomd: one node of a Strongroom cluster.
+ */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/secret.h"
+#include "node/node.h"
+
+/* Exit codes, so that a supervisor can tell what is worth a restart. */
+enum { EXIT_STOPPED = 0, EXIT_FAILED = 1, EXIT_CONFIG = 2 };
+
+static struct sr_node *running; /* for the signal handler; set once */
+
+static void on_signal(int number)
+{
+    (void)number;
+    if (running != NULL) {
+        sr_node_ask_stop(running);
+    }
+}
+
+static void handle_signals(void)
+{
+    struct sigaction stop = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_RESETHAND};
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sr_check(sigaction(SIGTERM, &stop, NULL) == 0);
+    sr_check(sigaction(SIGINT, &stop, NULL) == 0);
+    sr_check(sigaction(SIGPIPE, &ignore, NULL) == 0);
+    sr_check(sigaction(SIGHUP, &ignore, NULL) == 0);
+}
+
+static void print_help(void)
+{
+    puts("usage: strongroomd --config FILE [--check]\n"
+         "\n"
+         "Runs one node of a Strongroom cluster until SIGTERM or SIGINT.\n"
+         "\n"
+         "  --config FILE   the node's configuration; deploy/strongroom.yaml documents it\n"
+         "  --check         read and check the configuration, then exit\n"
+         "  --version       print the version\n"
+         "  --help          print this\n"
+         "\n"
+         "Exit codes: 0 stopped as asked, 1 failed (the last log line says why),\n"
+         "2 wrong usage or configuration.");
+}
+
+struct arguments {
+    const char *config;
+    bool check;
+};
+
+/* -1 to go on, otherwise the exit code. */
+static int parse(int argc, char **argv, struct arguments *arguments)
+{
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"check", no_argument, NULL, 'k'},
+                                            {"version", no_argument, NULL, 'v'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    int option = 0;
+    while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+        switch (option) {
+        case 'c':
+            arguments->config = optarg;
+            break;
+        case 'k':
+            arguments->check = true;
+            break;
+        case 'v':
+            puts("strongroomd " STRONGROOM_VERSION);
+            return EXIT_STOPPED;
+        case 'h':
+            print_help();
+            return EXIT_STOPPED;
+        default:
+            return EXIT_CONFIG;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "strongroomd: unexpected argument: %s\n", argv[optind]);
+        return EXIT_CONFIG;
+    }
+    if (arguments->config == NULL) {
+        fprintf(stderr, "strongroomd: --config FILE is required; --help has more\n");
+        return EXIT_CONFIG;
+    }
+    return -1;
+}
+
+static int run(const struct sr_config *config)
+{
+    struct sr_err err = {0};
+    struct sr_node *node = NULL;
+    if (sr_node_start(config, &node, &err) != SR_OK) {
+        sr_log(SR_LOG_FATAL, "node", "cannot start", "reason=\"%s\"", err.text);
+        return EXIT_FAILED;
+    }
+    running = node;
+    handle_signals();
+    int status = sr_node_wait(node, &err);
+    if (status != SR_OK) {
+        sr_log(SR_LOG_FATAL, "node", "stopped serving", "reason=\"%s\"", err.text);
+    }
+    running = NULL;
+    sr_node_stop(node);
+    if (status == SR_OK) {
+        sr_log(SR_LOG_INFO, "node", "stopped", "");
+    }
+    return status == SR_OK ? EXIT_STOPPED : EXIT_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    int code = parse(argc, argv, &arguments);
+    if (code >= 0) {
+        return code;
+    }
+    umask(077);
+    sr_secret_protect_process();
+
+    struct sr_err err = {0};
+    struct sr_config *config = NULL;
+    if (sr_config_load(arguments.config, &config, &err) != SR_OK) {
+        fprintf(stderr, "strongroomd: %s\n", err.text);
+        return EXIT_CONFIG;
+    }
+    if (arguments.check) {
+        printf("%s: ok\n", arguments.config);
+        code = EXIT_STOPPED;
+    } else {
+        sr_log_init(config->log.level, config->log.format, config->name);
+        code = run(config);
+    }
+    sr_config_free(config);
+    return code;
+}

@@ -1,1 +1,336 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Order is what this file is about. Up: directory and keys, store, log, client loops (bound but
+ * not running), consensus with the storage threads, services, client port, admin port. Down: the
+ * reverse, after the clients have been let go and leadership has been handed over.
+ */
+#include "node/node.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "node/admin/admin.h"
+#include "node/datadir.h"
+#include "node/service/service.h"
+
+#define LOOPS_MAX 8
+
+struct sr_node {
+    const struct sr_config *config;
+    struct sr_datadir dir;
+    struct sr_store *store;
+    struct sr_raftlog *log;
+    struct sr_raftlog_state log_state;
+    struct sr_rpc *rpc;
+    unsigned loop_count;
+    struct sr_origins origins;
+    struct sr_consensus *consensus;
+    struct sr_service_member *members;
+    struct sr_service_context service_context;
+    struct sr_service *services[LOOPS_MAX];
+    struct sr_admin *admin;
+    bool rpc_running;
+
+    sem_t wake;           /* posted for a stop and for a failure */
+    atomic_bool stopping; /* read by the admin port */
+    atomic_int failure;   /* 0, 1 while the error is being written, 2 when it is there */
+    struct sr_err failed;
+};
+
+static struct sr_tls_files tls_files(const struct sr_config_tls *tls)
+{
+    return (struct sr_tls_files){
+        .certificate = tls->certificate, .private_key = tls->private_key, .ca = tls->ca};
+}
+
+/* A part of the node has failed: the first one to say so ends it. Any thread. */
+static void on_failure(void *arg, const struct sr_err *err)
+{
+    struct sr_node *node = arg;
+    int none = 0;
+    if (atomic_compare_exchange_strong(&node->failure, &none, 1)) {
+        node->failed = *err;
+        atomic_store(&node->failure, 2);
+        sem_post(&node->wake);
+    }
+}
+
+/* ---- Up ---- */
+
+static int open_storage(struct sr_node *node, struct sr_err *err)
+{
+    const struct sr_config *config = node->config;
+    struct sr_store_options store = {
+        .dir = node->dir.state_path,
+        .keyring = node->dir.keyring,
+        .cluster_id = node->dir.cluster_id,
+        .member_id = node->dir.member_id,
+        .map_bytes = config->storage.map_bytes,
+        .memtable_entries_max = config->storage.memtable_entries,
+        .memtable_bytes_max = config->storage.memtable_bytes,
+        .disk_reserve_bytes = config->storage.disk_reserve_bytes,
+    };
+    int status = sr_store_open(&store, &node->store, err);
+    if (status != SR_OK) {
+        sr_err_prefix(err, "open state");
+        return status;
+    }
+    struct sr_raftlog_options log = {
+        .dir = node->dir.log_path,
+        .keyring = node->dir.keyring,
+        .cluster_id = node->dir.cluster_id,
+        .member_id = node->dir.member_id,
+        .segment_bytes = config->storage.log_segment_bytes,
+    };
+    status = sr_raftlog_open(&log, &node->log, &node->log_state, err);
+    if (status != SR_OK) {
+        sr_err_prefix(err, "open log");
+        return status;
+    }
+    sr_log(SR_LOG_INFO, "node", "storage open",
+           "revision=%" PRId64 " durable_index=%" PRIu64 " log_first=%" PRIu64 " log_last=%" PRIu64
+           " dropped_tail_bytes=%" PRIu64,
+           sr_store_revision(node->store), sr_store_durable_index(node->store),
+           node->log_state.first_index, node->log_state.last_index, node->log_state.dropped_bytes);
+    return SR_OK;
+}
+
+static unsigned loops_wanted(const struct sr_config *config)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned count = config->client.loops != 0 ? config->client.loops : (unsigned)cores;
+    return count < 1 ? 1 : count > LOOPS_MAX ? LOOPS_MAX : count;
+}
+
+static int open_client_loops(struct sr_node *node, struct sr_err *err)
+{
+    struct sr_tls_files tls = tls_files(&node->config->client.tls);
+    node->loop_count = loops_wanted(node->config);
+    struct sr_rpc_options options = {
+        .listen = node->config->client.listen,
+        .tls = &tls,
+        .loop_count = node->loop_count,
+        .connections_max = node->config->client.connections_max,
+    };
+    int status = sr_rpc_open(&options, &node->rpc, err);
+    if (status != SR_OK) {
+        sr_err_prefix(err, "client port");
+        return status;
+    }
+    return SR_OK;
+}
+
+static int start_consensus(struct sr_node *node, struct sr_err *err)
+{
+    const struct sr_config *config = node->config;
+    struct sr_consensus_member members[SR_MEMBERS_MAX];
+    sr_check(config->cluster.members_count <= SR_MEMBERS_MAX);
+    for (unsigned i = 0; i < config->cluster.members_count; i++) {
+        const struct sr_config_member *member = &config->cluster.members[i];
+        members[i] = (struct sr_consensus_member){.id = member->id,
+                                                  .name = member->name,
+                                                  .zone = member->zone,
+                                                  .peer_address = member->peer_address};
+    }
+    struct sr_tls_files tls = tls_files(&config->peer.tls);
+    struct sr_consensus_options options = {
+        .cluster_id = node->dir.cluster_id,
+        .self = node->dir.member_id,
+        .members = members,
+        .member_count = config->cluster.members_count,
+        .peer_listen = config->peer.listen,
+        .peer_tls = &tls,
+        .election_timeout_ms = config->peer.election_timeout_ms,
+        .tick_ms = config->peer.tick_ms,
+        .log = node->log,
+        .log_state = node->log_state,
+        .store = node->store,
+        .origins = &node->origins,
+        .log_keep_bytes = config->storage.log_keep_bytes,
+        .on_failure = on_failure,
+        .arg = node,
+    };
+    int status = sr_consensus_start(&options, &node->consensus, err);
+    if (status != SR_OK) {
+        sr_err_prefix(err, "consensus");
+        return status;
+    }
+    return sr_datadir_mark_started(&node->dir, err);
+}
+
+static void describe_members(struct sr_node *node)
+{
+    const struct sr_config *config = node->config;
+    node->members = sr_calloc(config->cluster.members_count, sizeof(*node->members));
+    for (unsigned i = 0; i < config->cluster.members_count; i++) {
+        const struct sr_config_member *member = &config->cluster.members[i];
+        size_t url_size = sizeof("https://") + strlen(member->peer_address);
+        char *peer_url = sr_alloc(url_size);
+        snprintf(peer_url, url_size, "https://%s", member->peer_address);
+        node->members[i] = (struct sr_service_member){
+            .id = member->id,
+            .name = member->name,
+            .zone = member->zone,
+            .peer_url = peer_url,
+            .client_urls = (const char *const *)member->client_urls,
+            .client_url_count = member->client_urls_count,
+        };
+    }
+}
+
+static void start_services(struct sr_node *node, const uint64_t *loop_origins)
+{
+    describe_members(node);
+    node->service_context = (struct sr_service_context){
+        .cluster_id = node->dir.cluster_id,
+        .member_id = node->dir.member_id,
+        .members = node->members,
+        .member_count = node->config->cluster.members_count,
+        .store = node->store,
+        .consensus = node->consensus,
+        .request_timeout_ms = node->config->client.request_timeout_ms,
+    };
+    for (unsigned i = 0; i < node->loop_count; i++) {
+        node->services[i] = sr_service_new(&node->service_context, loop_origins[i]);
+        struct sr_rpc_handler handler = sr_service_handler(node->services[i]);
+        sr_rpc_set_handler(node->rpc, i, &handler);
+    }
+    sr_rpc_start(node->rpc);
+    node->rpc_running = true;
+}
+
+static int start_admin(struct sr_node *node, struct sr_err *err)
+{
+    const struct sr_config *config = node->config;
+    struct sr_tls_files tls;
+    if (config->admin.tls != NULL) {
+        tls = tls_files(config->admin.tls);
+    }
+    struct sr_admin_options options = {
+        .listen = config->admin.listen,
+        .tls = config->admin.tls == NULL ? NULL : &tls,
+        .node_name = config->name,
+        .zone = sr_config_self(config)->zone,
+        .cluster_name = config->cluster.name,
+        .consensus = node->consensus,
+        .store = node->store,
+        .log = node->log,
+        .rpc = node->rpc,
+        .stopping = &node->stopping,
+    };
+    int status = sr_admin_start(&options, &node->admin, err);
+    if (status != SR_OK) {
+        sr_err_prefix(err, "admin port");
+    }
+    return status;
+}
+
+static int bring_up(struct sr_node *node, struct sr_err *err)
+{
+    int status = sr_datadir_open(node->config, &node->dir, err);
+    if (status != SR_OK) {
+        return status;
+    }
+    if ((status = open_storage(node, err)) != SR_OK ||
+        (status = open_client_loops(node, err)) != SR_OK) {
+        return status;
+    }
+    uint64_t loop_origins[LOOPS_MAX];
+    for (unsigned i = 0; i < node->loop_count; i++) {
+        loop_origins[i] = sr_origins_add(&node->origins, sr_rpc_mailbox(node->rpc, i));
+    }
+    if ((status = start_consensus(node, err)) != SR_OK) {
+        return status;
+    }
+    start_services(node, loop_origins);
+    return start_admin(node, err);
+}
+
+int sr_node_start(const struct sr_config *config, struct sr_node **ret, struct sr_err *err)
+{
+    struct sr_node *node = sr_zalloc(sizeof(*node));
+    node->config = config;
+    node->dir.lock_fd = -1;
+    sr_check(sem_init(&node->wake, 0, 0) == 0);
+    int status = bring_up(node, err);
+    if (status != SR_OK) {
+        sr_node_stop(node);
+        return status;
+    }
+    sr_log(SR_LOG_INFO, "node", "up",
+           "version=%s cluster=%s member=%016" PRIx64 " zone=%s client=%s peer=%s admin=%s",
+           STRONGROOM_VERSION, config->cluster.name, node->dir.member_id,
+           sr_config_self(config)->zone, config->client.listen, config->peer.listen,
+           config->admin.listen);
+    *ret = node;
+    return SR_OK;
+}
+
+/* ---- Running ---- */
+
+int sr_node_wait(struct sr_node *node, struct sr_err *err)
+{
+    while (sem_wait(&node->wake) != 0) {
+        sr_check(errno == EINTR);
+    }
+    if (atomic_load(&node->failure) == 2) {
+        *err = node->failed;
+        return err->status;
+    }
+    return SR_OK;
+}
+
+void sr_node_ask_stop(struct sr_node *node)
+{
+    sem_post(&node->wake);
+}
+
+/* ---- Down ---- */
+
+/* Let clients go and hand over leadership; a failed node has nothing to offer them. */
+static void leave_gracefully(struct sr_node *node)
+{
+    sr_log(SR_LOG_INFO, "node", "draining", "timeout_ms=%u", node->config->client.drain_timeout_ms);
+    sr_rpc_drain(node->rpc, node->config->client.drain_timeout_ms);
+    sr_consensus_step_down(node->consensus, 2 * node->config->peer.election_timeout_ms);
+}
+
+static void free_members(struct sr_node *node)
+{
+    for (unsigned i = 0; node->members != NULL && i < node->config->cluster.members_count; i++) {
+        sr_free((void *)(uintptr_t)node->members[i].peer_url);
+    }
+    sr_free(node->members);
+}
+
+void sr_node_stop(struct sr_node *node)
+{
+    atomic_store(&node->stopping, true);
+    if (node->rpc_running) {
+        if (atomic_load(&node->failure) == 0) {
+            leave_gracefully(node);
+        }
+        sr_rpc_stop(node->rpc);
+    }
+    sr_admin_stop(node->admin);
+    if (node->consensus != NULL) {
+        sr_consensus_stop(node->consensus);
+    }
+    for (unsigned i = 0; i < node->loop_count; i++) {
+        sr_service_free(node->services[i]);
+    }
+    sr_rpc_free(node->rpc);
+    sr_raftlog_close(node->log);
+    sr_store_close(node->store);
+    sr_datadir_close(&node->dir);
+    free_members(node);
+    sem_destroy(&node->wake);
+    sr_free(node);
+}
