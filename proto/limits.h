@@ -60,6 +60,10 @@
 /* Committed but not yet applied, in entries and bytes; beyond: the leader stops proposing. */
 #define SR_APPLY_ENTRIES_MAX 4096
 #define SR_APPLY_BYTES_MAX   (64 * 1024 * 1024)
+/* Calls of one client loop that wait for consensus or to be read; beyond: refused. */
+#define SR_CALLS_WAITING_MAX 65536
+/* Ranges longer than a slice that one client loop works on at a time; the others wait. */
+#define SR_LONG_RANGES_MAX 8
 /* etcd: 5 s and two election timeouts. */
 #define SR_REQUEST_TIMEOUT_MS 5000
 

@@ -34,9 +34,13 @@ struct sr_service_context {
     unsigned request_timeout_ms;
 };
 
-/* @origin is that of this loop's mailbox (node/state/answer.h). */
-struct sr_service *sr_service_new(const struct sr_service_context *context, uint64_t origin);
-void sr_service_free(struct sr_service *service); /* after the loops have stopped */
+/* @origin is that of @mailbox, this loop's own (node/state/answer.h). The service also posts to it
+ * itself, to go on with a long range in a later turn of the loop. */
+struct sr_service *sr_service_new(const struct sr_service_context *context, uint64_t origin,
+                                  struct sr_mailbox *mailbox);
+/* After the loops and consensus have stopped and before the mailbox goes: takes out of it what
+ * came too late. NULL is fine. */
+void sr_service_free(struct sr_service *service);
 /* To be given to sr_rpc_set_handler. */
 struct sr_rpc_handler sr_service_handler(struct sr_service *service);
 
