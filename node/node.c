@@ -198,8 +198,8 @@ static void start_services(struct sr_node *node, const uint64_t *loop_origins)
         .request_timeout_ms = node->config->client.request_timeout_ms,
     };
     for (unsigned i = 0; i < node->loop_count; i++) {
-        node->services[i] = sr_service_new(&node->service_context, loop_origins[i],
-                                           sr_rpc_mailbox(node->rpc, i));
+        node->services[i] =
+            sr_service_new(&node->service_context, loop_origins[i], sr_rpc_mailbox(node->rpc, i));
         struct sr_rpc_handler handler = sr_service_handler(node->services[i]);
         sr_rpc_set_handler(node->rpc, i, &handler);
     }
