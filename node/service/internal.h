@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Inside the services: what one client loop's service is made of. Everything here runs on that
+ * loop alone.
+ *
+ *   on_call ──► unpack, check ──┬─ write ──► propose ─────► waiting ──answer──► reply
+ *                               ├─ read ───► read index ──► waiting ──answer──► ready ┐
+ *                               └─ serializable read ─────────────────────────► ready ┤
+ *                                                                                     ▼
+ *        one view a turn:  ready ──► finished: reply;  long: going ──slice by slice──► reply
+ */
+#ifndef SR_NODE_SERVICE_INTERNAL_H
+#define SR_NODE_SERVICE_INTERNAL_H
+
+#include "base/alloc.h"
+#include "node/service/list.h"
+#include "node/service/service.h"
+#include "proto/limits.h"
+#include "proto/rpc.pb-c.h"
+#include "storage/view.h"
+
+/* What a waiting call becomes when its answer comes. */
+enum service_kind {
+    SERVICE_WRITE,   /* the answer has the response */
+    SERVICE_RANGE,   /* then read */
+    SERVICE_TXN,     /* then read; only ranges in it */
+    SERVICE_MEMBERS, /* then list the members */
+};
+
+/* Bytes of key and range end that a waiting Range holds without another allocation. */
+#define SERVICE_KEYS_INLINE 96
+
+/* A call that waits, in a slot of the table. Found by its sequence: slot number in the low bits,
+ * and how often the slot was used above, so that an answer to a call that is gone finds nothing. */
+struct service_pending {
+    struct sr_list age;  /* in service.waiting, oldest first; or in service.unused */
+    struct sr_list turn; /* in service.ready, going or stalled; or in none of them */
+    uint64_t sequence;
+    struct sr_call *call; /* NULL: unused */
+    uint64_t expires_ns;
+    enum service_kind kind;
+    /* A Range's own copy of its request: it may be worked on over many turns. */
+    Etcdserverpb__RangeRequest request;
+    uint8_t *keys;
+    uint8_t keys_inline[SERVICE_KEYS_INLINE];
+    struct sr_range *range; /* once begun */
+};
+
+#define SERVICE_SLOTS_PER_BLOCK 256
+#define SERVICE_BLOCKS_MAX      (SR_CALLS_WAITING_MAX / SERVICE_SLOTS_PER_BLOCK)
+
+struct sr_service {
+    const struct sr_service_context *context;
+    uint64_t origin;
+    struct sr_mailbox *mailbox;
+    struct sr_mail go_on; /* to ourselves: there is something to read in a later turn */
+    bool go_on_posted;
+    bool failure_logged;
+    struct sr_arena arena; /* for the request that is being unpacked */
+    struct sr_buf reply;   /* for the answer that is being built */
+    /* The part of a response header that never changes: cluster id and member id, packed. */
+    uint8_t identity[24];
+    size_t identity_size;
+    /* Waiting calls. */
+    struct service_pending *blocks[SERVICE_BLOCKS_MAX];
+    size_t block_count;
+    struct sr_list unused;
+    struct sr_list waiting; /* all that are used: in the order in which they expire */
+    struct sr_list ready;   /* to be read now */
+    struct sr_list going;   /* long ranges, part of them read; at most SR_LONG_RANGES_MAX */
+    size_t going_count;
+    struct sr_list stalled; /* long ranges that wait for a place among those */
+};
+
+/* ---- pending.c ---- */
+
+void service_pending_init(struct sr_service *service);
+void service_pending_close(struct sr_service *service);
+/* A slot for @call, which must not have one; NULL when SR_CALLS_WAITING_MAX wait already. */
+struct service_pending *service_pending_add(struct sr_service *service, struct sr_call *call,
+                                            enum service_kind kind);
+/* NULL when that call is gone. */
+struct service_pending *service_pending_find(struct sr_service *service, uint64_t sequence);
+/* The call is answered or gone: forget everything about it. */
+void service_pending_drop(struct sr_service *service, struct service_pending *pending);
+/* Copy what a Range asks for into its slot. */
+void service_pending_keep_range(struct service_pending *pending,
+                                const Etcdserverpb__RangeRequest *request);
+/* Forget what has been read of a range; its request stays. */
+void service_pending_restart(struct sr_service *service, struct service_pending *pending);
+/* Drop it and answer with @error. */
+void service_pending_fail(struct sr_service *service, struct service_pending *pending,
+                          enum sr_api_error error);
+/* Fail all whose time is up at @now_ns. */
+void service_pending_expire(struct sr_service *service, uint64_t now_ns);
+/* Fail all. */
+void service_pending_fail_all(struct sr_service *service, enum sr_api_error error);
+
+/* ---- header.c: answers ---- */
+
+void service_header_init(struct sr_service *service);
+/* Append field 1 of every response, its header. */
+void service_header_append(const struct sr_service *service, struct sr_buf *buf, int64_t revision,
+                           uint64_t term);
+/* Answer @call with a header and @body, a packed response without one. */
+void service_reply_body(struct sr_service *service, struct sr_call *call, int64_t revision,
+                        uint64_t term, struct sr_bytes body);
+/* As above, with @response, whose header is not set. */
+void service_reply(struct sr_service *service, struct sr_call *call, int64_t revision,
+                   const ProtobufCMessage *response);
+/* An empty buffer to build an answer in, and to hand to sr_call_reply. */
+struct sr_buf *service_reply_buffer(struct sr_service *service);
+
+/* ---- Methods: answer now, or keep the call in a slot. @message is in the arena, gone on
+ * return. ---- */
+
+/* write.c */
+void service_put(struct sr_service *service, struct sr_call *call, ProtobufCMessage *message);
+void service_delete_range(struct sr_service *service, struct sr_call *call,
+                          ProtobufCMessage *message);
+void service_compact(struct sr_service *service, struct sr_call *call, ProtobufCMessage *message);
+/* A transaction that writes or has one inside, already validated. */
+void service_propose_txn(struct sr_service *service, struct sr_call *call,
+                         Etcdserverpb__TxnRequest *request);
+void service_write_answered(struct sr_service *service, struct service_pending *pending,
+                            struct sr_answer *answer);
+
+/* read.c */
+void service_range(struct sr_service *service, struct sr_call *call, ProtobufCMessage *message);
+void service_txn(struct sr_service *service, struct sr_call *call, ProtobufCMessage *message);
+/* Ask for a read index for @pending, or fail it. */
+void service_read_ask(struct sr_service *service, struct service_pending *pending);
+void service_read_answered(struct sr_service *service, struct service_pending *pending,
+                           const struct sr_answer *answer);
+/* One turn's worth of reading; asks for another turn when there is more. */
+void service_read_turn(struct sr_service *service);
+/* See that there will be another turn. */
+void service_go_on(struct sr_service *service);
+
+/* cluster.c */
+void service_member_list(struct sr_service *service, struct sr_call *call,
+                         ProtobufCMessage *message);
+void service_members_answered(struct sr_service *service, struct service_pending *pending);
+
+/* maintenance.c */
+void service_status(struct sr_service *service, struct sr_call *call, ProtobufCMessage *message);
+void service_alarm(struct sr_service *service, struct sr_call *call, ProtobufCMessage *message);
+
+/* health.c */
+void service_health(struct sr_service *service, struct sr_call *call, ProtobufCMessage *message);
+
+/* service.c */
+/* Whether the store has failed for good; logs why, once. */
+bool service_store_failed(struct sr_service *service);
+
+#endif
