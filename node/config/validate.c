@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/config/validate.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+
+#define NAME_BYTES_MAX 63 /* of a DNS label (RFC 1035) */
+
+/* ---- Names ---- */
+
+static bool is_name(const char *text)
+{
+    size_t size = strlen(text);
+    return size >= 1 && size <= NAME_BYTES_MAX &&
+           strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == size && text[0] != '-' &&
+           text[size - 1] != '-';
+}
+
+static int check_name(const struct sr_config_source *source, const char *path, const char *text,
+                      struct sr_err *err)
+{
+    if (is_name(text)) {
+        return SR_OK;
+    }
+    return sr_config_refuse(source, err, path,
+                            "must be 1 to %d of a-z, 0-9 and '-', the first and last not '-'",
+                            NAME_BYTES_MAX);
+}
+
+/* ---- Addresses ---- */
+
+/* Split "host:port" or "[v6]:port"; false when it is neither. */
+static bool split_address(const char *text, char *ret_host, size_t host_max)
+{
+    const char *colon = strrchr(text, ':');
+    if (colon == NULL || colon == text) {
+        return false;
+    }
+    const char *digits = colon + 1;
+    size_t count = strspn(digits, "0123456789");
+    if (count == 0 || count > 5 || digits[count] != 0 || digits[0] == '0') {
+        return false;
+    }
+    unsigned port = 0;
+    for (size_t i = 0; i < count; i++) {
+        port = port * 10 + (unsigned)(digits[i] - '0');
+    }
+    const char *host = text;
+    size_t host_size = (size_t)(colon - text);
+    bool bracketed = host[0] == '[' && host_size > 2 && host[host_size - 1] == ']';
+    if (bracketed) {
+        host++;
+        host_size -= 2;
+    }
+    bool has_colon = memchr(host, ':', host_size) != NULL;
+    if (port > 65535 || host_size >= host_max || has_colon != bracketed) {
+        return false;
+    }
+    memcpy(ret_host, host, host_size);
+    ret_host[host_size] = 0;
+    return strcspn(ret_host, " /@[]") == host_size;
+}
+
+static int check_address(const struct sr_config_source *source, const char *path, const char *text,
+                         struct sr_err *err)
+{
+    char host[NI_MAXHOST];
+    if (split_address(text, host, sizeof(host))) {
+        return SR_OK;
+    }
+    return sr_config_refuse(source, err, path,
+                            "must be host:port or [address]:port, the port from 1 to 65535");
+}
+
+static bool is_loopback(const char *address)
+{
+    char host[NI_MAXHOST];
+    if (!split_address(address, host, sizeof(host))) {
+        return false;
+    }
+    struct in_addr v4;
+    if (inet_pton(AF_INET, host, &v4) == 1) {
+        return (ntohl(v4.s_addr) >> 24) == 127;
+    }
+    struct in6_addr v6;
+    if (inet_pton(AF_INET6, host, &v6) == 1) {
+        return IN6_IS_ADDR_LOOPBACK(&v6);
+    }
+    return strcmp(host, "localhost") == 0;
+}
+
+static int check_url(const struct sr_config_source *source, const char *path, const char *text,
+                     struct sr_err *err)
+{
+    static const char scheme[] = "https://";
+    char host[NI_MAXHOST];
+    if (strncmp(text, scheme, sizeof(scheme) - 1) == 0 &&
+        split_address(text + sizeof(scheme) - 1, host, sizeof(host))) {
+        return SR_OK;
+    }
+    return sr_config_refuse(source, err, path, "must be https://host:port, without a path");
+}
+
+/* ---- Files ---- */
+
+/* Relative ones would depend on where the daemon was started. */
+static int check_path(const struct sr_config_source *source, const char *path, const char *text,
+                      struct sr_err *err)
+{
+    return text[0] == '/' ? SR_OK : sr_config_refuse(source, err, path, "must be an absolute path");
+}
+
+static int check_tls(const struct sr_config_source *source, const char *section,
+                     const struct sr_config_tls *tls, struct sr_err *err)
+{
+    const struct {
+        const char *field;
+        const char *value;
+    } files[] = {
+        {"certificate", tls->certificate}, {"private_key", tls->private_key}, {"ca", tls->ca}};
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        char path[SR_CONFIG_PATH_MAX];
+        snprintf(path, sizeof(path), "%s.tls.%s", section, files[i].field);
+        if (check_path(source, path, files[i].value, err) != SR_OK) {
+            return SR_INVALID;
+        }
+    }
+    return SR_OK;
+}
+
+/* ---- Members ---- */
+
+static const char *member_path(char *out, size_t size, unsigned i, const char *field)
+{
+    snprintf(out, size, "cluster.members[%u].%s", i, field);
+    return out;
+}
+
+static int check_unique(const struct sr_config_source *source, const struct sr_config *config,
+                        unsigned i, struct sr_err *err)
+{
+    const struct sr_config_member *member = &config->cluster.members[i];
+    char path[SR_CONFIG_PATH_MAX];
+    for (unsigned j = 0; j < i; j++) {
+        const struct sr_config_member *other = &config->cluster.members[j];
+        if (strcmp(member->name, other->name) == 0) {
+            return sr_config_refuse(source, err, member_path(path, sizeof(path), i, "name"),
+                                    "\"%s\" is already cluster.members[%u]", member->name, j);
+        }
+        if (strcmp(member->peer_address, other->peer_address) == 0) {
+            return sr_config_refuse(source, err, member_path(path, sizeof(path), i, "peer_address"),
+                                    "\"%s\" is already that of cluster.members[%u]",
+                                    member->peer_address, j);
+        }
+        if (member->id == other->id || member->id == 0) {
+            return sr_config_refuse(source, err, member_path(path, sizeof(path), i, "name"),
+                                    "its id is already taken: choose another name");
+        }
+    }
+    return SR_OK;
+}
+
+static int check_member(const struct sr_config_source *source, const struct sr_config *config,
+                        unsigned i, struct sr_err *err)
+{
+    const struct sr_config_member *member = &config->cluster.members[i];
+    char path[SR_CONFIG_PATH_MAX];
+    if (check_name(source, member_path(path, sizeof(path), i, "name"), member->name, err) ||
+        check_name(source, member_path(path, sizeof(path), i, "zone"), member->zone, err) ||
+        check_address(source, member_path(path, sizeof(path), i, "peer_address"),
+                      member->peer_address, err)) {
+        return SR_INVALID;
+    }
+    for (unsigned k = 0; k < member->client_urls_count; k++) {
+        snprintf(path, sizeof(path), "cluster.members[%u].client_urls[%u]", i, k);
+        if (check_url(source, path, member->client_urls[k], err) != SR_OK) {
+            return SR_INVALID;
+        }
+    }
+    return check_unique(source, config, i, err);
+}
+
+static int check_cluster(const struct sr_config_source *source, const struct sr_config *config,
+                         struct sr_err *err)
+{
+    if (check_name(source, "cluster.name", config->cluster.name, err) != SR_OK) {
+        return SR_INVALID;
+    }
+    bool found = false;
+    for (unsigned i = 0; i < config->cluster.members_count; i++) {
+        if (check_member(source, config, i, err) != SR_OK) {
+            return SR_INVALID;
+        }
+        found = found || strcmp(config->cluster.members[i].name, config->name) == 0;
+    }
+    if (!found) {
+        return sr_config_refuse(source, err, "name", "\"%s\" is none of cluster.members",
+                                config->name);
+    }
+    return SR_OK;
+}
+
+/* ---- All of it ---- */
+
+static int check_ports(const struct sr_config_source *source, const struct sr_config *config,
+                       struct sr_err *err)
+{
+    if (check_address(source, "client.listen", config->client.listen, err) ||
+        check_address(source, "peer.listen", config->peer.listen, err) ||
+        check_address(source, "admin.listen", config->admin.listen, err) ||
+        check_tls(source, "client", &config->client.tls, err) ||
+        check_tls(source, "peer", &config->peer.tls, err)) {
+        return SR_INVALID;
+    }
+    if (config->admin.tls != NULL) {
+        return check_tls(source, "admin", config->admin.tls, err);
+    }
+    if (!is_loopback(config->admin.listen)) {
+        return sr_config_refuse(source, err, "admin.listen",
+                                "\"%s\" is not a loopback address, so admin.tls is required",
+                                config->admin.listen);
+    }
+    return SR_OK;
+}
+
+int sr_config_validate(const struct sr_config_source *source, const struct sr_config *config,
+                       struct sr_err *err)
+{
+    if (check_name(source, "name", config->name, err) ||
+        check_path(source, "data_dir", config->data_dir, err) ||
+        check_path(source, "kek_file", config->kek_file, err) ||
+        check_cluster(source, config, err) || check_ports(source, config, err)) {
+        return SR_INVALID;
+    }
+    if (config->peer.tick_ms * 3 > config->peer.election_timeout_ms) {
+        return sr_config_refuse(source, err, "peer.tick_ms",
+                                "%u is more than a third of peer.election_timeout_ms (%u)",
+                                config->peer.tick_ms, config->peer.election_timeout_ms);
+    }
+    return SR_OK;
+}
