@@ -18,17 +18,21 @@
 #include <sys/socket.h>
 #include <uv.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "node/net/tls.h"
 
 struct sr_stream;
 
+/* on_drain comes at this much: the kernel's own buffer keeps the line busy meanwhile. */
+#define SR_STREAM_LOW_BYTES (64 * 1024)
+
 struct sr_stream_events {
     /* The handshake is done, the other side's certificate verified. */
     void (*on_open)(void *arg, struct sr_stream *stream);
     void (*on_data)(void *arg, struct sr_stream *stream, const uint8_t *data, size_t size);
-    /* The bytes waiting to be written fell to the low mark (half of the high mark that the caller
-     * has in mind): it is time to produce more. */
+    /* After a flush that the socket did not take whole: what waits has fallen to
+     * SR_STREAM_LOW_BYTES or less, it is time to produce more. */
     void (*on_drain)(void *arg, struct sr_stream *stream);
     /* @reason->status: SR_OK for a clean end by either side, SR_NETWORK, SR_REFUSED (TLS: the
      * text says which check failed), SR_TIMEOUT (handshake). The stream is freed on return. */
@@ -51,10 +55,15 @@ struct sr_stream *sr_stream_connect(uv_loop_t *loop, const struct sockaddr *addr
 
 /* Queue @size bytes (copied). Nothing is sent before sr_stream_flush. Dropped while closing. */
 void sr_stream_write(struct sr_stream *stream, const void *data, size_t size);
+/* The queue itself, to append to in place instead of sr_stream_write; NULL while closing. Valid
+ * until the next call of this stream. */
+struct sr_buf *sr_stream_gather(struct sr_stream *stream);
 /* Seal and send what is queued. Safe to call when there is nothing. */
 void sr_stream_flush(struct sr_stream *stream);
 /* Bytes queued here or refused by the socket so far. */
 size_t sr_stream_pending(const struct sr_stream *stream);
+/* Bytes that the socket took so far, TLS included: tells a slow line from a dead one. */
+uint64_t sr_stream_sent(const struct sr_stream *stream);
 /* Stop and resume reading the socket (back-pressure). */
 void sr_stream_pause(struct sr_stream *stream);
 void sr_stream_resume(struct sr_stream *stream);
@@ -62,9 +71,10 @@ void sr_stream_resume(struct sr_stream *stream);
 /* Send what is queued, then close_notify, then close; at once when @abort. Idempotent. */
 void sr_stream_close(struct sr_stream *stream, bool abort);
 
-/* The other side's certificate, once open. Subject common name; "" if it has none. */
+/* The other side's certificate, once open. Subject common name; "" if it has none, more than one,
+ * or one that is not plain printable text of at most 64 characters (X.520). */
 const char *sr_stream_peer_name(const struct sr_stream *stream);
-/* Whether its SAN carries the DNS name @name, exactly. */
+/* Whether its SAN carries the DNS name @name, exactly (no wildcards; ASCII case aside). */
 bool sr_stream_peer_has_dns_name(const struct sr_stream *stream, const char *name);
 /* Address of the other side for logs, "127.0.0.1:4711". */
 const char *sr_stream_peer_address(const struct sr_stream *stream);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What streams know of a TLS context. Only node/net includes this.
+ */
+#ifndef SR_NODE_NET_TLS_INTERNAL_H
+#define SR_NODE_NET_TLS_INTERNAL_H
+
+#include <openssl/ssl.h>
+#include <stdatomic.h>
+
+#include "node/net/tls.h"
+
+struct sr_tls {
+    SSL_CTX *ctx;
+    atomic_uint references;  /* the owner's and one a stream */
+    unsigned char alpn[256]; /* as on the wire: length, name; alpn[0] == 0: none */
+};
+
+struct sr_tls *sr_tls_reference(struct sr_tls *tls);
+
+/* The reason of the oldest error in OpenSSL's queue, which is emptied. Never NULL. */
+const char *sr_tls_take_reason(void);
+
+#endif
