@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The subcommands of `strongroom`. Each gets its own argv, with its name as argv[0], and returns
+ * the process's exit code.
+ */
+#ifndef SR_CLIENT_COMMANDS_H
+#define SR_CLIENT_COMMANDS_H
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+int command_keygen(int argc, char **argv);
+int command_pki(int argc, char **argv);
+
+#endif
