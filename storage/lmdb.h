@@ -36,7 +36,8 @@ struct sr_session {
     uint32_t epoch;
     uint32_t dek_id;
     uint8_t salt[SR_SALT_BYTES];
-    bool stored; /* the salt is in a committed transaction */
+    const MDB_txn *stored_in; /* the salt is in this transaction */
+    bool committed;           /* the salt is in a committed one */
 };
 
 struct sr_lmdb {
@@ -51,8 +52,10 @@ struct sr_lmdb {
     struct sr_session session;
 };
 
-/* Open or create the environment. The checks of sr_store_open, in its order. */
-int sr_lmdb_open(const struct sr_store_options *options, struct sr_lmdb *ret, struct sr_err *err);
+/* Open or create the environment. The checks of sr_store_open, in its order. A new one starts
+ * with @initial as "state" in `meta`. */
+int sr_lmdb_open(const struct sr_store_options *options, struct sr_bytes initial,
+                 struct sr_lmdb *ret, struct sr_err *err);
 void sr_lmdb_close(struct sr_lmdb *lmdb); /* a zeroed one is fine */
 
 /* From now on this thread's calls into LMDB are for @lmdb. */
@@ -66,8 +69,12 @@ int sr_lmdb_failed(int code, const char *what, struct sr_err *err);
 /* Append a box of @plain to @out. Opens an epoch, and stores its salt through @txn, if needed. */
 int sr_box_seal(struct sr_lmdb *lmdb, MDB_txn *txn, uint32_t domain, struct sr_bytes aad,
                 struct sr_bytes plain, struct sr_buf *out, struct sr_err *err);
-/* The transaction that boxes were sealed for has committed. */
-void sr_box_committed(struct sr_lmdb *lmdb);
+/* The transaction that boxes were sealed for has ended. */
+void sr_box_end(struct sr_lmdb *lmdb, bool committed);
+
+/* Seal @plain into value @name of `meta`. */
+int sr_meta_put_box(struct sr_lmdb *lmdb, MDB_txn *txn, const char *name, struct sr_bytes plain,
+                    struct sr_err *err);
 
 /* ---- Opening: one opener a thread or view ---- */
 
@@ -88,5 +95,8 @@ void sr_opener_close(struct sr_opener *opener);
  * box or does not authenticate. */
 int sr_box_open(struct sr_opener *opener, MDB_txn *txn, uint32_t domain, struct sr_bytes aad,
                 struct sr_bytes box, uint8_t *out, struct sr_err *err);
+/* Open value @name of `meta`, which must hold @size bytes. */
+int sr_meta_get_box(struct sr_opener *opener, MDB_txn *txn, const char *name, uint8_t *out,
+                    size_t size, struct sr_err *err);
 
 #endif

@@ -23,10 +23,10 @@
 
 struct sr_requests; /* storage/requests.h */
 
-/* How far versions at or below the compact revision have been removed from LMDB. */
+/* How far superseded versions have been removed from LMDB. */
 struct sr_compaction {
-    int64_t target;     /* remove what is superseded at this revision */
-    int64_t cursor_rev; /* events at or below (cursor_rev, cursor_sub) are done */
+    int64_t target;     /* remove what is superseded at this revision; -1: nothing yet */
+    int64_t cursor_rev; /* the next event to look at; above target: done */
     uint32_t cursor_sub;
 };
 
@@ -39,10 +39,11 @@ struct sr_store {
     struct sr_state apply; /* the state in the making */
     struct sr_requests *requests;
     struct sr_view *writer;
+    uint64_t frozen_index; /* applied index of the last freeze */
 
     /* Flush thread. */
     struct sr_compaction compaction;
-    uint64_t space_checked_ns;
+    struct sr_opener opener;
 
     pthread_mutex_t mutex; /* guards what follows; held for a few instructions only */
     struct sr_state published;
@@ -51,7 +52,6 @@ struct sr_store {
     struct sr_memtable *frozen; /* NULL: nothing to flush */
     struct sr_view *idle_views;
     size_t views_open;
-    size_t views_made;
     struct sr_err failure; /* status SR_OK: none */
 
     atomic_bool failed;
@@ -89,22 +89,49 @@ void sr_requests_free(struct sr_requests *requests); /* at close; NULL is fine *
 
 /* ---- inside the core ---- */
 
+/* state.c: sr_state and sr_compaction as value "state" of `meta`. */
+#define SR_STATE_BYTES 76
+void sr_state_init(struct sr_state *state, struct sr_compaction *compaction);
+void sr_state_pack(uint8_t out[SR_STATE_BYTES], const struct sr_state *state,
+                   const struct sr_compaction *compaction);
+int sr_state_unpack(const uint8_t in[SR_STATE_BYTES], struct sr_state *ret_state,
+                    struct sr_compaction *ret_compaction, struct sr_err *err);
+
 /* view.c */
-struct sr_view *sr_view_new(struct sr_store *store);
-void sr_view_free(struct sr_view *view);
-/* End the writer view, if it is open. */
-void sr_writer_end(struct sr_store *store);
+struct sr_view {
+    struct sr_store *store;
+    struct sr_view *next_idle;
+    struct sr_memtable *active; /* NULL: closed */
+    struct sr_memtable *frozen; /* may be NULL */
+    struct sr_state state;
+    int64_t visible; /* versions above are not for this view */
+    MDB_txn *txn;    /* reset while the view is closed */
+    MDB_cursor *idx;
+    MDB_cursor *log;
+    int broken; /* not SR_OK: there is no snapshot; err says why, and reads return it */
+    struct sr_opener opener;
+    struct sr_buf scratch;
+    struct sr_err err;
+};
 
-/* flush.c: pack the state to `meta`. */
-int sr_store_put_state(struct sr_store *store, MDB_txn *txn, const struct sr_state *state,
-                       const struct sr_compaction *compaction, struct sr_err *err);
-int sr_store_get_state(struct sr_store *store, MDB_txn *txn, struct sr_opener *opener,
-                       struct sr_state *ret_state, struct sr_compaction *ret_compaction,
-                       struct sr_err *err);
+/* A closed view with an LMDB transaction of its own; SR_LIMIT. */
+int sr_view_new(struct sr_store *store, struct sr_view **ret, struct sr_err *err);
+void sr_view_free(struct sr_view *view); /* closes it; NULL is fine */
+/* Take the state as it is now; the writer's sees what is not yet published. */
+int sr_view_begin(struct sr_view *view, bool writer, struct sr_err *err);
+void sr_view_end(struct sr_view *view);
+/* view->err holds a failure: pass it on, and to the store. */
+int sr_view_failed(struct sr_view *view, struct sr_err *err);
 
-/* compaction.c: work through at most SR_COMPACTION_SLICE_EVENTS events up to
- * compaction->target; @compaction is moved on. */
+/* flush.c: refresh has_space and the gauges of the database. */
+void sr_store_refresh(struct sr_store *store);
+
+/* compaction.c */
+bool sr_compaction_is_pending(const struct sr_compaction *compaction);
+/* Aim at @target, if that is further than before. */
+void sr_compaction_aim(struct sr_compaction *compaction, int64_t target);
+/* Work through at most @events_max events; @compaction is moved on. */
 int sr_compaction_slice(struct sr_store *store, MDB_txn *txn, struct sr_compaction *compaction,
-                        struct sr_err *err);
+                        size_t events_max, struct sr_err *err);
 
 #endif

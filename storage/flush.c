@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A frozen memtable becomes LMDB's in one transaction, sorted by key: many small changes of a
+ * copy-on-write tree cost a page each, sorted ones share them. The applied index goes with it, so
+ * that whatever a crash leaves is whole at one index, and the Raft log has the rest.
+ */
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "base/clock.h"
+#include "base/secret.h"
+#include "storage/record.h"
+#include "storage/requests.h"
+#include "storage/store_internal.h"
+
+/* One transaction in the making. */
+struct flush {
+    struct sr_store *store;
+    struct sr_memtable *memtable; /* NULL: compaction only */
+    MDB_txn *txn;
+    struct sr_state state;
+    struct sr_compaction compaction;
+    struct sr_buf scratch;
+};
+
+static int put_header(struct flush *flush, MDB_cursor *cursor,
+                      const struct sr_memtable_entry *entry, struct sr_err *err)
+{
+    struct sr_lmdb *lmdb = &flush->store->lmdb;
+    uint8_t aad[SR_AAD_BYTES];
+    uint8_t header[SR_HEADER_BYTES];
+    int64_t revision = entry->version.mod_revision;
+    struct sr_idx_key idx_key;
+    MDB_val key;
+    MDB_val data;
+    size_t size;
+    int rc;
+
+    idx_key.ek_size = sr_key_encode(lmdb->codec, entry->key, entry->key_size, idx_key.bytes);
+    sr_idx_key_set_revision(&idx_key, revision);
+    size = sr_header_aad(aad, (struct sr_bytes){idx_key.bytes, idx_key.ek_size}, revision);
+    sr_header_pack(header, &entry->version);
+    sr_buf_clear(&flush->scratch);
+    rc = sr_box_seal(lmdb, flush->txn, SR_DOMAIN_HEADER, (struct sr_bytes){aad, size},
+                     (struct sr_bytes){header, sizeof(header)}, &flush->scratch, err);
+    if (rc != SR_OK)
+        return rc;
+    key = sr_idx_key_val(&idx_key);
+    data = (MDB_val){flush->scratch.size, flush->scratch.data};
+    /* A version is written once: finding it there means that the applied index is not to be
+     * trusted. */
+    rc = mdb_cursor_put(cursor, &key, &data, MDB_NOOVERWRITE);
+    return rc == 0 ? SR_OK : sr_lmdb_failed(rc, "write index", err);
+}
+
+static int put_index(struct flush *flush, struct sr_err *err)
+{
+    struct sr_store *store = flush->store;
+    const struct sr_memtable_entry *entry =
+        sr_memtable_seek(flush->memtable, (struct sr_bytes){0}, false);
+    MDB_cursor *cursor;
+    int rc = mdb_cursor_open(flush->txn, store->lmdb.idx, &cursor);
+
+    if (rc != 0)
+        return sr_lmdb_failed(rc, "write index", err);
+    for (; rc == SR_OK && entry != NULL; entry = sr_memtable_next(entry))
+        rc = put_header(flush, cursor, entry, err);
+    mdb_cursor_close(cursor);
+    return rc;
+}
+
+/* Cut @record into pieces at the end of the log. */
+static int put_pieces(MDB_cursor *cursor, const struct sr_version *version, struct sr_bytes record,
+                      struct sr_err *err)
+{
+    uint8_t bytes[SR_LOG_KEY_BYTES];
+    uint16_t piece = 0;
+
+    for (size_t at = 0; at < record.size; at += SR_RECORD_CHUNK_BYTES) {
+        size_t left = record.size - at;
+        MDB_val key = {sizeof(bytes), bytes};
+        MDB_val data = {left < SR_RECORD_CHUNK_BYTES ? left : SR_RECORD_CHUNK_BYTES,
+                        (void *)(uintptr_t)(record.data + at)};
+        sr_log_key_pack(bytes, version->mod_revision, version->sub, piece++);
+        int rc = mdb_cursor_put(cursor, &key, &data, MDB_APPEND);
+        if (rc != 0)
+            return sr_lmdb_failed(rc, "write log", err);
+    }
+    return SR_OK;
+}
+
+static int put_record(struct flush *flush, MDB_cursor *cursor,
+                      const struct sr_memtable_entry *entry, struct sr_buf *plain,
+                      struct sr_err *err)
+{
+    struct sr_lmdb *lmdb = &flush->store->lmdb;
+    const struct sr_version *version = &entry->version;
+    uint8_t ek[SR_EK_BYTES_MAX];
+    uint8_t aad[SR_AAD_BYTES];
+    size_t ek_size = sr_key_encode(lmdb->codec, entry->key, entry->key_size, ek);
+    size_t aad_size =
+        sr_record_aad(aad, (struct sr_bytes){ek, ek_size}, version->mod_revision, version->sub);
+    int rc;
+
+    sr_buf_clear(plain);
+    sr_buf_append(plain, entry->value, version->value_size);
+    sr_header_pack(sr_buf_extend(plain, SR_HEADER_BYTES), version);
+    sr_buf_clear(&flush->scratch);
+    sr_buf_append_u16(&flush->scratch, (uint16_t)ek_size);
+    sr_buf_append(&flush->scratch, ek, ek_size);
+    rc = sr_box_seal(lmdb, flush->txn, SR_DOMAIN_RECORD, (struct sr_bytes){aad, aad_size},
+                     (struct sr_bytes){plain->data, plain->size}, &flush->scratch, err);
+    if (rc != SR_OK)
+        return rc;
+    return put_pieces(cursor, version, (struct sr_bytes){flush->scratch.data, flush->scratch.size},
+                      err);
+}
+
+static int put_log(struct flush *flush, struct sr_err *err)
+{
+    const struct sr_memtable_entry *entry = sr_memtable_log(flush->memtable);
+    struct sr_buf plain = {0};
+    MDB_cursor *cursor;
+    int rc = mdb_cursor_open(flush->txn, flush->store->lmdb.log, &cursor);
+
+    if (rc != 0)
+        return sr_lmdb_failed(rc, "write log", err);
+    for (; rc == SR_OK && entry != NULL; entry = entry->log_next)
+        rc = put_record(flush, cursor, entry, &plain, err);
+    mdb_cursor_close(cursor);
+    sr_secret_wipe(plain.data, plain.size);
+    sr_buf_close(&plain);
+    return rc;
+}
+
+static int fill(struct flush *flush, struct sr_err *err)
+{
+    struct sr_store *store = flush->store;
+    uint8_t packed[SR_STATE_BYTES];
+    int rc = SR_OK;
+
+    if (flush->memtable != NULL) {
+        flush->state = flush->memtable->state;
+        rc = put_index(flush, err);
+        if (rc == SR_OK)
+            rc = put_log(flush, err);
+        if (rc == SR_OK)
+            rc = sr_requests_write(store, flush->txn, flush->memtable->remembered, err);
+    }
+    if (rc != SR_OK)
+        return rc;
+    /* Up to here LMDB has every event at or below this revision. */
+    sr_compaction_aim(&flush->compaction, flush->state.compact_revision);
+    if (sr_compaction_is_pending(&flush->compaction)) {
+        atomic_store(&store->compacting_to, flush->compaction.target);
+        rc = sr_compaction_slice(store, flush->txn, &flush->compaction, SR_COMPACTION_SLICE_EVENTS,
+                                 err);
+    }
+    if (rc != SR_OK)
+        return rc;
+    sr_state_pack(packed, &flush->state, &flush->compaction);
+    return sr_meta_put_box(&store->lmdb, flush->txn, "state",
+                           (struct sr_bytes){packed, sizeof(packed)}, err);
+}
+
+static int commit(struct flush *flush, struct sr_err *err)
+{
+    struct sr_store *store = flush->store;
+    uint64_t start_ns = sr_clock_monotonic_ns();
+    int rc = mdb_txn_commit(flush->txn);
+
+    flush->txn = NULL;
+    sr_histogram_observe(&store->metrics.commit_duration, sr_clock_monotonic_ns() - start_ns);
+    return rc == 0 ? SR_OK : sr_lmdb_failed(rc, "commit", err);
+}
+
+/* It is in LMDB: new views need the memtable no longer. */
+static void finish(struct flush *flush)
+{
+    struct sr_store *store = flush->store;
+    struct sr_memtable *memtable = flush->memtable;
+
+    store->compaction = flush->compaction;
+    atomic_store(&store->compaction_pending, sr_compaction_is_pending(&flush->compaction));
+    pthread_mutex_lock(&store->mutex);
+    store->durable = flush->state;
+    if (memtable != NULL)
+        store->frozen = NULL;
+    pthread_mutex_unlock(&store->mutex);
+    if (memtable == NULL)
+        return;
+    sr_count(&store->metrics.flushed_entries,
+             atomic_load_explicit(&memtable->entries, memory_order_relaxed));
+    sr_requests_release(memtable->remembered);
+    memtable->remembered = NULL;
+    sr_memtable_unref(memtable);
+}
+
+static int flush_once(struct flush *flush, struct sr_err *err)
+{
+    struct sr_store *store = flush->store;
+    int rc;
+
+    sr_lmdb_enter(&store->lmdb);
+    rc = mdb_txn_begin(store->lmdb.env, NULL, 0, &flush->txn);
+    if (rc != 0)
+        return sr_lmdb_failed(rc, "begin", err);
+    rc = fill(flush, err);
+    if (rc == SR_OK)
+        rc = commit(flush, err);
+    else
+        mdb_txn_abort(flush->txn);
+    sr_box_end(&store->lmdb, rc == SR_OK);
+    return rc;
+}
+
+int sr_store_flush(struct sr_store *store, struct sr_err *err)
+{
+    struct flush flush = {.store = store, .compaction = store->compaction};
+    uint64_t start_ns = sr_clock_monotonic_ns();
+    struct sr_err local;
+    int rc = sr_store_failure(store, err);
+
+    if (rc != SR_OK)
+        return rc;
+    pthread_mutex_lock(&store->mutex);
+    flush.memtable = store->frozen;
+    flush.state = store->durable;
+    pthread_mutex_unlock(&store->mutex);
+    if (flush.memtable != NULL || sr_compaction_is_pending(&store->compaction)) {
+        rc = flush_once(&flush, &local);
+        sr_buf_close(&flush.scratch);
+        if (rc == SR_OK)
+            finish(&flush);
+        sr_histogram_observe(&store->metrics.flush_duration, sr_clock_monotonic_ns() - start_ns);
+    }
+    sr_store_refresh(store);
+    if (rc == SR_OK)
+        return SR_OK;
+    (void)sr_err_prefix(&local, "flush");
+    if (rc == SR_NO_SPACE)
+        atomic_store(&store->has_space, false);
+    if (err != NULL)
+        *err = local;
+    return sr_store_fail(store, &local);
+}
+
+static void refresh_sizes(struct sr_store *store)
+{
+    struct sr_lmdb *lmdb = &store->lmdb;
+    const MDB_dbi tables[] = {lmdb->meta, lmdb->epoch, lmdb->idx, lmdb->log, lmdb->request};
+    uint64_t in_use = 0;
+    MDB_txn *txn;
+    MDB_envinfo info;
+    MDB_stat stat;
+
+    if (mdb_txn_begin(lmdb->env, NULL, MDB_RDONLY, &txn) != 0)
+        return;
+    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+        if (mdb_stat(txn, tables[i], &stat) != 0)
+            continue;
+        in_use += (uint64_t)stat.ms_psize *
+                  (stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages);
+        if (tables[i] == lmdb->idx)
+            sr_gauge_set(&store->metrics.keys, (int64_t)stat.ms_entries);
+    }
+    sr_gauge_set(&store->metrics.in_use_bytes, (int64_t)in_use);
+    if (mdb_env_info(lmdb->env, &info) == 0)
+        sr_gauge_set(&store->metrics.database_bytes,
+                     (int64_t)((info.me_last_pgno + 1) * stat.ms_psize));
+    mdb_txn_abort(txn);
+}
+
+void sr_store_refresh(struct sr_store *store)
+{
+    struct statvfs vfs;
+
+    sr_lmdb_enter(&store->lmdb);
+    refresh_sizes(store);
+    if (statvfs(store->options.dir, &vfs) == 0)
+        atomic_store(&store->has_space,
+                     (uint64_t)vfs.f_bavail * vfs.f_frsize >= store->options.disk_reserve_bytes);
+}
