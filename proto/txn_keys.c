@@ -5,8 +5,9 @@
  * own puts against everything. The two branches of a nested transaction exclude each other, so
  * they are checked apart and then count as one.
  *
- * As in etcd, the order matters in one case: a nested put followed by the delete of a later
- * sibling goes through, the reverse does not.
+ * Stricter than etcd in two cases, which it lets through: a nested put followed by the delete of a
+ * later sibling, and a put beside a delete of everything from a key on (range_end "\0"). So no
+ * revision ever has two versions of a key, which storage relies on.
  *
  * Each level costs (operations on it) x (what is below it); the budget of operations bounds the
  * sum along a path by 128 times the size of the request.
@@ -199,7 +200,8 @@ static bool collect_nested(const Etcdserverpb__TxnRequest *txn, struct touched *
                 collect(txn->failure, txn->n_failure, &failure);
     if (fine) {
         merge_puts(&success, &failure);
-        fine = !puts_meet(level, &success) && !puts_are_deleted(&success, level);
+        fine = !puts_meet(level, &success) && !puts_are_deleted(&success, level) &&
+               !puts_are_deleted(level, &success) && !puts_are_deleted(level, &failure);
     }
     if (fine) {
         merge_puts(level, &success);

@@ -96,6 +96,7 @@ void sr_store_close(struct sr_store *store)
     sr_view_free(store->writer);
     drop_memtable(store->frozen);
     drop_memtable(store->active);
+    sr_applying_free(store->applying);
     sr_requests_free(store->requests);
     sr_opener_close(&store->opener);
     sr_lmdb_close(&store->lmdb);

@@ -22,6 +22,7 @@
 #include "storage/mvcc.h"
 
 struct sr_requests; /* storage/requests.h */
+struct sr_applying; /* apply.c */
 
 /* How far superseded versions have been removed from LMDB. */
 struct sr_compaction {
@@ -38,6 +39,7 @@ struct sr_store {
     /* Apply thread. */
     struct sr_state apply; /* the state in the making */
     struct sr_requests *requests;
+    struct sr_applying *applying; /* NULL before the first entry */
     struct sr_view *writer;
     uint64_t frozen_index; /* applied index of the last freeze */
 
@@ -86,6 +88,10 @@ int sr_requests_write(struct sr_store *store, MDB_txn *txn, struct sr_remembered
  * the flush thread or at close. NULL is fine. */
 void sr_requests_release(struct sr_remembered *list);
 void sr_requests_free(struct sr_requests *requests); /* at close; NULL is fine */
+
+/* ---- implemented in apply.c ---- */
+
+void sr_applying_free(struct sr_applying *applying); /* at close; NULL is fine */
 
 /* ---- inside the core ---- */
 
