@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The links as their files see them: peers.c (the whole), outgoing.c (what we send on),
+ * incoming.c (what we receive on), link.c (what both have: frames out of a stream, hellos).
+ *
+ * An outgoing link, one for each other member, for as long as peers lives:
+ *
+ *   WAITING ──► RESOLVING ──► CONNECTING ──► GREETING ──► UP
+ *      ▲ back-off   │              │   hello sent │        │ answered
+ *      └────────────┴──────────────┴──── ENDING ◄─┴────────┘
+ *
+ * An incoming link lives as long as its connection; member is set when its hello was accepted.
+ */
+#ifndef SR_NODE_PEER_PEERS_INTERNAL_H
+#define SR_NODE_PEER_PEERS_INTERNAL_H
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "node/net/listener.h"
+#include "node/net/stream.h"
+#include "node/peer/peers.h"
+#include "proto/limits.h"
+
+#define PING_INTERVAL_MS 1000
+/* So many pings without an answer, and nothing moving in a backlog: the link is dead. */
+#define PINGS_UNANSWERED_MAX 5
+/* The other side pings each second; this long without a frame, its connection is dead. */
+#define SILENCE_MAX_NS ((uint64_t)10 * 1000 * 1000 * 1000)
+/* Connect and TLS; then the hello and its answer. */
+#define CONNECT_TIMEOUT_MS 3000
+#define GREET_TIMEOUT_MS   3000
+#define BACKOFF_MIN_MS     50
+#define BACKOFF_MAX_MS     2000
+/* Before its hello a stranger may send so much and no more. */
+#define HELLO_FRAME_BYTES_MAX 4096
+/* Connections that come in: the members' own, and as many again on their way in or out. */
+#define INCOMING_MAX 64
+/* At the end: how long links may take to deliver what is queued. */
+#define FAREWELL_MS 500
+#define REASON_MAX  256
+
+/* Frames out of a byte stream. Whole frames are taken where they lie; only one that is cut by the
+ * end of a read is put together in partial. */
+struct link_input {
+    struct sr_buf partial;
+    struct sr_arena arena;
+    size_t frame_bytes_max;
+};
+
+/* False: take no more of this input, the link is ending. */
+typedef bool link_frame_cb(void *arg, const struct sr_frame *frame);
+
+struct member {
+    uint64_t id;
+    char *name;
+    char *address;
+    char refused[REASON_MAX]; /* why its connection was refused last, as logged */
+};
+
+enum outgoing_state {
+    OUTGOING_WAITING,
+    OUTGOING_RESOLVING,
+    OUTGOING_CONNECTING,
+    OUTGOING_GREETING,
+    OUTGOING_UP,
+    OUTGOING_ENDING
+};
+
+struct outgoing {
+    struct sr_peers *peers;
+    struct member *member;
+    struct sr_peer_metrics *metrics;
+    enum outgoing_state state;
+    uv_timer_t timer; /* WAITING: the next attempt; GREETING: the limit */
+    uv_getaddrinfo_t lookup;
+    struct sr_stream *stream; /* from CONNECTING to on_close */
+    struct link_input input;
+    uint64_t session;
+    uint64_t backoff_ms;
+    unsigned attempts;
+    struct sr_err problem;     /* why it is ending, when the stream itself does not know */
+    char reported[REASON_MAX]; /* the reason logged last; "" once the link has proved itself */
+    uint64_t up_since_ns;
+    uint64_t ping_ns; /* when the newest ping left */
+    unsigned pings_unanswered;
+    uint64_t sent_bytes_at_ping;
+    bool has_backlog_at_ping;
+};
+
+struct incoming {
+    struct sr_peers *peers;
+    struct incoming *next; /* in peers->incoming */
+    struct sr_stream *stream;
+    struct link_input input;
+    struct member *member; /* NULL before the hello */
+    uint64_t sequence;     /* counts accepts: the larger, the newer */
+    uint64_t heard_ns;
+    bool is_ending;
+};
+
+struct sr_peers {
+    uv_loop_t *loop;
+    uint64_t cluster_id;
+    uint64_t self;
+    uint32_t feature_level;
+    struct sr_peer_events events;
+    void *arg;
+    struct member *members;
+    size_t member_count;
+    struct outgoing *outgoing; /* as members; the own entry is unused */
+    struct sr_peer_metrics *metrics;
+    struct incoming **current; /* as members: whose frames are delivered */
+    struct incoming *incoming;
+    size_t incoming_count;
+    uint64_t accepted;
+    struct sr_tls *server_tls;
+    struct sr_tls *client_tls;
+    struct sr_listener *listener;
+    uv_timer_t tick;
+    size_t references; /* handles, streams and look-ups that still call back */
+    bool is_closing;
+    char stranger_reported[REASON_MAX]; /* refusals of those who did not say who they are */
+    uint64_t stranger_reported_ns;
+    void (*done)(void *arg);
+    void *done_arg;
+};
+
+/* peers.c */
+struct member *peers_find(const struct sr_peers *peers, uint64_t id);
+void peers_unreference(struct sr_peers *peers);
+
+/* link.c */
+void link_input_init(struct link_input *input);
+void link_input_close(struct link_input *input);
+/* Give back what only a rare large frame needed. */
+void link_input_trim(struct link_input *input);
+/* Call @on_frame for each whole frame. SR_INVALID or SR_LIMIT: the stream is not to be trusted. */
+int link_input_feed(struct link_input *input, struct sr_bytes data, link_frame_cb *on_frame,
+                    void *arg, struct sr_err *err);
+/* Queue a hello on @stream and flush. @refusal: "" for none. */
+void link_send_hello(const struct sr_peers *peers, struct sr_stream *stream, uint64_t target,
+                     uint64_t session, const char *refusal);
+/* Whether @hello, from the other end of @stream, is of a member of this cluster that means us.
+ * SR_OK and *ret_member; SR_REFUSED with a text that may be told to the other side. */
+int link_check_hello(const struct sr_peers *peers, const Strongroom__Hello *hello,
+                     const struct sr_stream *stream, struct member **ret_member,
+                     struct sr_err *err);
+/* Copy @text as one line that can stand in double quotes. */
+void link_copy_printable(char *out, size_t size, const char *text);
+
+/* outgoing.c */
+void outgoing_init(struct outgoing *outgoing, struct sr_peers *peers, size_t index);
+void outgoing_start(struct outgoing *outgoing);
+/* Do not wait for the back-off: the member has just shown that it lives. */
+void outgoing_hurry(struct outgoing *outgoing);
+void outgoing_tick(struct outgoing *outgoing, uint64_t now_ns);
+void outgoing_close(struct outgoing *outgoing, bool abort);
+
+/* incoming.c */
+void incoming_accept(void *peers, uv_os_sock_t fd);
+void incoming_tick(struct incoming *incoming, uint64_t now_ns);
+void incoming_close(struct incoming *incoming, bool abort);
+
+#endif
