@@ -28,6 +28,8 @@ struct sr_admin_options {
 
 int sr_admin_start(const struct sr_admin_options *options, struct sr_admin **ret,
                    struct sr_err *err);
+/* The port it listens on: what the system chose when the options say 0. */
+unsigned sr_admin_port(const struct sr_admin *admin);
 void sr_admin_stop(struct sr_admin *admin); /* NULL is fine */
 
 #endif

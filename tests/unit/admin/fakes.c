@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/admin/fakes.h"
+
+#include <string.h>
+
+struct fake_node fake;
+
+void fake_reset(void)
+{
+    memset(&fake, 0, sizeof(fake));
+    fake.info = (struct sr_consensus_info){
+        .term = 7, .leader = 2, .last_index = 1003, .commit_index = 1002, .applied_index = 1001};
+    fake.has_space = true;
+    static const char *const names[] = {"n1", "n2", "n3"};
+    for (uint64_t i = 0; i < 3; i++) {
+        fake.peers[i].member = i + 1;
+        fake.peers[i].name = names[i];
+    }
+}
+
+/* The opaque types are never looked into: any address will do. */
+struct sr_admin_options fake_options(void)
+{
+    return (struct sr_admin_options){.listen = "127.0.0.1:0",
+                                     .node_name = "n1",
+                                     .zone = "a",
+                                     .cluster_name = "test",
+                                     .consensus = (void *)&fake,
+                                     .store = (void *)&fake,
+                                     .log = (void *)&fake,
+                                     .rpc = (void *)&fake,
+                                     .stopping = &fake.stopping};
+}
+
+void sr_consensus_info(const struct sr_consensus *consensus, struct sr_consensus_info *ret_info)
+{
+    (void)consensus;
+    *ret_info = fake.info;
+}
+
+const struct sr_consensus_metrics *sr_consensus_metrics(const struct sr_consensus *consensus)
+{
+    (void)consensus;
+    return &fake.consensus;
+}
+
+const struct sr_peers *sr_consensus_peers(const struct sr_consensus *consensus)
+{
+    (void)consensus;
+    return (const void *)&fake;
+}
+
+const struct sr_peer_metrics *sr_peers_metrics(const struct sr_peers *peers, size_t *ret_count)
+{
+    (void)peers;
+    *ret_count = 3;
+    return fake.peers;
+}
+
+const struct sr_raftlog_metrics *sr_raftlog_metrics(const struct sr_raftlog *log)
+{
+    (void)log;
+    return &fake.log;
+}
+
+uint64_t sr_raftlog_disk_bytes(const struct sr_raftlog *log)
+{
+    (void)log;
+    return 16 << 20;
+}
+
+const struct sr_store_metrics *sr_store_metrics(const struct sr_store *store)
+{
+    (void)store;
+    return &fake.store;
+}
+
+int64_t sr_store_revision(const struct sr_store *store)
+{
+    (void)store;
+    return 42;
+}
+
+int64_t sr_store_compact_revision(const struct sr_store *store)
+{
+    (void)store;
+    return -1;
+}
+
+uint64_t sr_store_durable_index(const struct sr_store *store)
+{
+    (void)store;
+    return 900;
+}
+
+bool sr_store_has_space(const struct sr_store *store)
+{
+    (void)store;
+    return fake.has_space;
+}
+
+int sr_store_failure(const struct sr_store *store, struct sr_err *err)
+{
+    (void)store;
+    return fake.store_status == SR_OK ? SR_OK
+                                      : sr_err_set(err, fake.store_status, "page 7 is damaged");
+}
+
+const struct sr_rpc_metrics *sr_rpc_metrics(const struct sr_rpc *rpc)
+{
+    (void)rpc;
+    return &fake.rpc;
+}

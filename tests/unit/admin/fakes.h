@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A node that the admin port can look at, without the node: every function that node/admin calls
+ * in other modules, answering from one struct.
+ */
+#ifndef SR_TESTS_UNIT_ADMIN_FAKES_H
+#define SR_TESTS_UNIT_ADMIN_FAKES_H
+
+#include "node/admin/admin.h"
+
+struct fake_node {
+    struct sr_consensus_info info;
+    struct sr_consensus_metrics consensus;
+    struct sr_raftlog_metrics log;
+    struct sr_store_metrics store;
+    struct sr_peer_metrics peers[3];
+    struct sr_rpc_metrics rpc;
+    int store_status;
+    bool has_space;
+    atomic_bool stopping;
+};
+
+extern struct fake_node fake;
+
+/* A healthy follower in a cluster of three, which every test starts from. */
+void fake_reset(void);
+struct sr_admin_options fake_options(void);
+
+#endif
