@@ -68,7 +68,10 @@ struct sr_rpc_options {
 
 /* Bind and create the loops, not yet running. SR_NETWORK when the address is taken. */
 int sr_rpc_open(const struct sr_rpc_options *options, struct sr_rpc **ret, struct sr_err *err);
-/* The mailbox of loop @i: its wake-ups run handler.on_mail on that loop. Valid from open on. */
+/* Where it listens; tells what port 0 became. */
+unsigned sr_rpc_port(const struct sr_rpc *rpc);
+/* The mailbox of loop @i: its wake-ups run handler.on_mail on that loop. Valid from open on.
+ * Whoever posts to it must have ended before sr_rpc_stop, which delivers the last mail. */
 struct sr_mailbox *sr_rpc_mailbox(struct sr_rpc *rpc, unsigned i);
 /* Set the handler of loop @i; before start. */
 void sr_rpc_set_handler(struct sr_rpc *rpc, unsigned i, const struct sr_rpc_handler *handler);
