@@ -13,6 +13,9 @@
 #include "storage/requests.h"
 #include "storage/store_internal.h"
 
+/* Leaves of the index that one transaction should change at most: 80 MiB of memory. */
+#define LEAVES_MAX 20480
+
 /* One transaction in the making. */
 struct flush {
     struct sr_store *store;
@@ -245,6 +248,19 @@ int sr_store_flush(struct sr_store *store, struct sr_err *err)
     return sr_store_fail(store, &local);
 }
 
+/* A transaction holds every page that it changes in memory, and a random key of a large index
+ * costs it a leaf of its own. Of @leaves equally likely ones, n keys hit
+ * leaves * (1 - exp(-n / leaves)); this is the n for LEAVES_MAX, by the logarithm's series. */
+static size_t entries_for(size_t leaves, size_t entries_max)
+{
+    double x = leaves > LEAVES_MAX ? (double)LEAVES_MAX / (double)leaves : 1;
+    double entries = LEAVES_MAX * (1 + x / 2 + x * x / 3);
+
+    if (leaves <= LEAVES_MAX || (double)entries_max < entries)
+        return entries_max;
+    return (size_t)entries;
+}
+
 static void refresh_sizes(struct sr_store *store)
 {
     struct sr_lmdb *lmdb = &store->lmdb;
@@ -261,8 +277,12 @@ static void refresh_sizes(struct sr_store *store)
             continue;
         in_use += (uint64_t)stat.ms_psize *
                   (stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages);
-        if (tables[i] == lmdb->idx)
-            sr_gauge_set(&store->metrics.keys, (int64_t)stat.ms_entries);
+        if (tables[i] != lmdb->idx)
+            continue;
+        sr_gauge_set(&store->metrics.keys, (int64_t)stat.ms_entries);
+        atomic_store_explicit(&store->entries_max,
+                              entries_for(stat.ms_leaf_pages, store->options.memtable_entries_max),
+                              memory_order_relaxed);
     }
     sr_gauge_set(&store->metrics.in_use_bytes, (int64_t)in_use);
     if (mdb_env_info(lmdb->env, &info) == 0)

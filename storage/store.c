@@ -13,6 +13,7 @@ static void set_options(struct sr_store *store, const struct sr_store_options *o
     store->options.dir = sr_strdup(options->dir);
     if (store->options.memtable_entries_max == 0)
         store->options.memtable_entries_max = SR_MEMTABLE_ENTRIES_MAX;
+    atomic_store(&store->entries_max, store->options.memtable_entries_max);
     if (store->options.memtable_bytes_max == 0)
         store->options.memtable_bytes_max = SR_MEMTABLE_BYTES_MAX;
 }
@@ -132,7 +133,7 @@ static bool at_bound(const struct sr_store *store)
 {
     const struct sr_memtable *active = store->active;
 
-    return entries_of(active) >= store->options.memtable_entries_max ||
+    return entries_of(active) >= atomic_load_explicit(&store->entries_max, memory_order_relaxed) ||
            bytes_of(active) + active->remembered_bytes >= store->options.memtable_bytes_max;
 }
 

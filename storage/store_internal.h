@@ -56,6 +56,7 @@ struct sr_store {
     size_t views_open;
     struct sr_err failure; /* status SR_OK: none */
 
+    atomic_size_t entries_max; /* of a memtable, by options and the size of the index */
     atomic_bool failed;
     atomic_bool has_space;
     atomic_bool compaction_pending;
