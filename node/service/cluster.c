@@ -8,13 +8,12 @@ static void describe(const struct sr_service_member *from, Etcdserverpb__Member 
                      char **peer_url)
 {
     etcdserverpb__member__init(to);
-    /* protobuf-c has no const; packing does not write. */
-    *peer_url = (char *)(uintptr_t)from->peer_url;
+    *peer_url = service_unconst(from->peer_url);
     to->id = from->id;
-    to->name = (char *)(uintptr_t)from->name;
+    to->name = service_unconst(from->name);
     to->peerurls = peer_url;
     to->n_peerurls = 1;
-    to->clienturls = (char **)(uintptr_t)from->client_urls;
+    to->clienturls = service_unconst(from->client_urls);
     to->n_clienturls = from->client_url_count;
 }
 

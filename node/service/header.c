@@ -11,11 +11,12 @@
 #define FIELD_REVISION   0x18
 #define FIELD_RAFT_TERM  0x20
 /* Field 1 of a response, a message. */
-#define FIELD_HEADER     0x0a
+#define FIELD_HEADER 0x0a
 
-#define VARINT_BYTES_MAX 10
+/* A field and its number, at most. */
+#define FIELD_BYTES_MAX ((size_t)11)
 /* Above this the reply buffer is not kept for the next answer. */
-#define REPLY_KEPT_BYTES_MAX (256 * 1024)
+#define REPLY_KEPT_BYTES_MAX ((size_t)256 * 1024)
 
 /* A number field; nothing for 0, as proto3 has it. */
 static size_t put_field(uint8_t *out, uint8_t field, uint64_t value)
@@ -36,7 +37,7 @@ static size_t put_field(uint8_t *out, uint8_t field, uint64_t value)
 void service_header_init(struct sr_service *service)
 {
     const struct sr_service_context *context = service->context;
-    _Static_assert(sizeof(service->identity) >= 2 * (1 + VARINT_BYTES_MAX), "room for two ids");
+    _Static_assert(sizeof(service->identity) >= 2 * FIELD_BYTES_MAX, "room for two ids");
     size_t size = put_field(service->identity, FIELD_CLUSTER_ID, context->cluster_id);
     size += put_field(service->identity + size, FIELD_MEMBER_ID, context->member_id);
     service->identity_size = size;
@@ -45,7 +46,7 @@ void service_header_init(struct sr_service *service)
 void service_header_append(const struct sr_service *service, struct sr_buf *buf, int64_t revision,
                            uint64_t term)
 {
-    uint8_t numbers[2 * (1 + VARINT_BYTES_MAX)];
+    uint8_t numbers[2 * FIELD_BYTES_MAX];
     size_t size = put_field(numbers, FIELD_REVISION, (uint64_t)revision);
     size += put_field(numbers + size, FIELD_RAFT_TERM, term);
     /* Both ids and both numbers come to 44 bytes: one byte of length. */

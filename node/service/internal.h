@@ -72,6 +72,16 @@ struct sr_service {
     struct sr_list stalled; /* long ranges that wait for a place among those */
 };
 
+/* For protobuf-c, which has no const but does not write when it packs. */
+static inline void *service_unconst(const void *pointer)
+{
+    union {
+        const void *in;
+        void *out;
+    } cast = {.in = pointer};
+    return cast.out;
+}
+
 /* ---- pending.c ---- */
 
 void service_pending_init(struct sr_service *service);

@@ -94,6 +94,7 @@ struct service_pending *service_pending_find(struct sr_service *service, uint64_
 
 void service_pending_drop(struct sr_service *service, struct service_pending *pending)
 {
+    sr_check(pending->call != NULL);
     forget_range(service, pending);
     if (pending->keys != pending->keys_inline) {
         sr_free(pending->keys);

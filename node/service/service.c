@@ -184,7 +184,7 @@ struct sr_service *sr_service_new(const struct sr_service_context *context, uint
     service->context = context;
     service->origin = origin;
     service->mailbox = mailbox;
-    sr_arena_init(&service->arena, SR_UNPACK_BYTES_MAX);
+    sr_arena_init(&service->arena, (size_t)SR_UNPACK_BYTES_MAX);
     service_header_init(service);
     service_pending_init(service);
     return service;

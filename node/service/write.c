@@ -44,7 +44,7 @@ static void propose(struct sr_service *service, struct sr_call *call, Strongroom
         command->request_id.data = call->request_id;
         command->request_id.len = sizeof(call->request_id);
     }
-    command->actor = (char *)(uintptr_t)call->actor; /* protobuf-c has no const */
+    command->actor = service_unconst(call->actor);
     command->wall_ms = sr_clock_wall_ms();
     size_t size = strongroom__command__get_packed_size(command);
     enum sr_api_error error = sr_validate_size(size);

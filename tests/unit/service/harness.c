@@ -39,9 +39,9 @@ void sr_call_fail_api(struct sr_call *call, enum sr_api_error error)
     sr_call_fail(call, sr_api_error_code(error), sr_api_error_text(error));
 }
 
-bool sr_consensus_propose(struct sr_consensus *unused, struct sr_proposal *proposal)
+bool sr_consensus_propose(struct sr_consensus *consensus_unused, struct sr_proposal *proposal)
 {
-    (void)unused;
+    (void)consensus_unused;
     if (consensus.refuse) {
         return false;
     }
@@ -51,9 +51,9 @@ bool sr_consensus_propose(struct sr_consensus *unused, struct sr_proposal *propo
     return true;
 }
 
-bool sr_consensus_read(struct sr_consensus *unused, struct sr_read *read)
+bool sr_consensus_read(struct sr_consensus *consensus_unused, struct sr_read *read)
 {
-    (void)unused;
+    (void)consensus_unused;
     if (consensus.refuse) {
         return false;
     }
@@ -63,9 +63,10 @@ bool sr_consensus_read(struct sr_consensus *unused, struct sr_read *read)
     return true;
 }
 
-void sr_consensus_info(const struct sr_consensus *unused, struct sr_consensus_info *ret_info)
+void sr_consensus_info(const struct sr_consensus *consensus_unused,
+                       struct sr_consensus_info *ret_info)
 {
-    (void)unused;
+    (void)consensus_unused;
     *ret_info = consensus.info;
 }
 
@@ -248,16 +249,11 @@ struct test_call *call(struct world *world, const char *path, const ProtobufCMes
     return test;
 }
 
-static ProtobufCBinaryData binary(const char *text)
-{
-    return (ProtobufCBinaryData){.len = strlen(text), .data = (uint8_t *)(uintptr_t)text};
-}
-
 struct test_call *call_put(struct world *world, const char *key, const char *value)
 {
     Etcdserverpb__PutRequest request = ETCDSERVERPB__PUT_REQUEST__INIT;
-    request.key = binary(key);
-    request.value = binary(value);
+    request.key = bytes(key);
+    request.value = bytes(value);
     return call(world, "/etcdserverpb.KV/Put", &request.base);
 }
 
@@ -265,8 +261,8 @@ struct test_call *call_range(struct world *world, const char *key, const char *e
                              bool serializable)
 {
     Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
-    request.key = binary(key);
-    request.range_end = binary(end);
+    request.key = bytes(key);
+    request.range_end = bytes(end);
     request.serializable = serializable;
     return call(world, "/etcdserverpb.KV/Range", &request.base);
 }

@@ -9,6 +9,8 @@
 
 #include "tests/unit/cmocka.h"
 
+#include <string.h>
+
 #include "base/alloc.h"
 #include "node/service/service.h"
 #include "proto/command.pb-c.h"
@@ -66,10 +68,10 @@ int world_open_without_space(void **state);
 /* A call of @path with @request packed; not made yet. */
 struct test_call *call_new(const char *path, const ProtobufCMessage *request);
 struct test_call *call_new_raw(const char *path, const void *message, size_t size);
-void call_make(struct world *world, struct test_call *call);
+void call_make(struct world *world, struct test_call *test);
 /* The client goes away: nothing of the call is left afterwards. */
-void call_cancel(struct world *world, struct test_call *call);
-void call_free(struct test_call *call);
+void call_cancel(struct world *world, struct test_call *test);
+void call_free(struct test_call *test);
 
 /* New, made. */
 struct test_call *call(struct world *world, const char *path, const ProtobufCMessage *request);
@@ -78,12 +80,21 @@ struct test_call *call_range(struct world *world, const char *key, const char *e
                              bool serializable);
 
 /* The call failed so; frees it. */
-void expect_error(struct test_call *call, enum sr_api_error error);
-void expect_status(struct test_call *call, enum sr_grpc_code code, const char *text);
+void expect_error(struct test_call *test, enum sr_api_error error);
+void expect_status(struct test_call *test, enum sr_grpc_code code, const char *text);
 /* The call is still open. */
-void expect_open(const struct test_call *call);
+void expect_open(const struct test_call *test);
 /* The call's answer, unpacked; released with protobuf_c_message_free_unpacked. Frees the call. */
-void *expect_reply(struct test_call *call, const ProtobufCMessageDescriptor *descriptor);
+void *expect_reply(struct test_call *test, const ProtobufCMessageDescriptor *descriptor);
+
+static inline ProtobufCBinaryData bytes(const char *text)
+{
+    union {
+        const char *in;
+        uint8_t *out; /* protobuf-c has no const */
+    } cast = {.in = text};
+    return (ProtobufCBinaryData){.len = strlen(text), .data = cast.out};
+}
 
 /* ---- Consensus and the loop ---- */
 

@@ -6,17 +6,11 @@
 #include "tests/unit/service/harness.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "base/clock.h"
 
 #define RANGE "/etcdserverpb.KV/Range"
 #define TXN   "/etcdserverpb.KV/Txn"
-
-static ProtobufCBinaryData bytes(const char *text)
-{
-    return (ProtobufCBinaryData){.len = strlen(text), .data = (uint8_t *)(uintptr_t)text};
-}
 
 static void release(void *message)
 {

@@ -5,7 +5,6 @@
 #include "tests/unit/service/harness.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "base/clock.h"
 
@@ -13,11 +12,6 @@
 #define DELETE_RANGE "/etcdserverpb.KV/DeleteRange"
 #define TXN          "/etcdserverpb.KV/Txn"
 #define COMPACT      "/etcdserverpb.KV/Compact"
-
-static ProtobufCBinaryData bytes(const char *text)
-{
-    return (ProtobufCBinaryData){.len = strlen(text), .data = (uint8_t *)(uintptr_t)text};
-}
 
 static void release(void *message)
 {
@@ -207,8 +201,8 @@ static void wrong_txns_are_refused(void **state)
 static void size_is_bounded_as_a_command(void **state)
 {
     struct world *world = *state;
-    char *value = sr_alloc(SR_REQUEST_BYTES_MAX + 1);
-    memset(value, 'v', SR_REQUEST_BYTES_MAX);
+    char *value = sr_alloc((size_t)SR_REQUEST_BYTES_MAX + 1);
+    memset(value, 'v', (size_t)SR_REQUEST_BYTES_MAX);
     value[SR_REQUEST_BYTES_MAX - 100] = '\0';
     struct test_call *fits = call_put(world, "k", value);
     expect_open(fits);
@@ -361,7 +355,7 @@ static void writes_time_out(void **state)
 static void waiting_calls_are_bounded(void **state)
 {
     struct world *world = *state;
-    struct test_call **calls = sr_calloc(SR_CALLS_WAITING_MAX, sizeof(*calls));
+    struct test_call **calls = sr_alloc(SR_CALLS_WAITING_MAX * sizeof(struct test_call *));
     for (size_t i = 0; i < SR_CALLS_WAITING_MAX; i++) {
         calls[i] = call_put(world, "k", "v");
         expect_open(calls[i]);

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from cluster import STRONGROOM, STRONGROOMD, Cluster
+
+
+def pytest_sessionstart():
+    for binary in (STRONGROOMD, STRONGROOM):
+        if not binary.exists():
+            pytest.exit(f"{binary} is missing: build first, or set STRONGROOM_BUILD", 2)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """What the nodes logged belongs to a failure."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            for node in getattr(value, "nodes", []):
+                report.sections.append((f"log of {node.name}", node.log()[-4000:]))
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """Three nodes that all tests of a file share: leave them as they were."""
+    cluster = Cluster(tmp_path_factory.mktemp("shared"), 3)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.close()
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """Three nodes of the test's own, to be broken."""
+    cluster = Cluster(tmp_path, 3)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.close()
+
+
+@pytest.fixture
+def one_node(tmp_path):
+    """A single node, not started."""
+    cluster = Cluster(tmp_path, 1)
+    try:
+        yield cluster
+    finally:
+        cluster.close()

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writers and readers that know what they may see.
+
+Each writer owns its keys and writes 1, 2, 3, ... to one at a time. When it does not learn what
+became of a write, that write may still take effect at any later time, so it goes on with a fresh
+key: of each key at most the last write is in doubt. Then
+  - a linearizable read that began after value v was acknowledged must return at least v;
+  - at the end each key holds its last acknowledged value, or the one in doubt.
+"""
+
+import random
+import threading
+import time
+
+import grpc
+from etcd3.etcdrpc import rpc_pb2, rpc_pb2_grpc
+
+CALL_TIMEOUT_S = 3
+
+
+class Register:
+    """One key and what is known of it."""
+
+    def __init__(self, key):
+        self.key = key
+        self.acknowledged = 0
+        self.attempted = 0
+
+
+class Workload:
+    def __init__(self, cluster, writers=2, readers=2):
+        self.cluster = cluster
+        self.stopping = threading.Event()
+        self.violations = []
+        self.registers = []  # of all writers, all that ever were
+        self.current = [None] * writers
+        self.writes = 0
+        self.reads = 0
+        self.in_doubt = 0
+        self.last_write_at = 0.0
+        self.lock = threading.Lock()
+        self.channels = [node.channel() for node in cluster.nodes]
+        self.stubs = [rpc_pb2_grpc.KVStub(channel) for channel in self.channels]
+        self.threads = [threading.Thread(target=self._guard, args=(self._write, i))
+                        for i in range(writers)]
+        self.threads += [threading.Thread(target=self._guard, args=(self._read, i))
+                         for i in range(readers)]
+
+    def __enter__(self):
+        for i in range(len(self.current)):
+            self._fresh_register(i)
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join()
+        for channel in self.channels:
+            channel.close()
+
+    def _guard(self, function, argument):
+        try:
+            function(argument)
+        except Exception as error:  # a thread must not die unseen
+            self.violations.append(f"{function.__name__}: {error!r}")
+
+    def _fresh_register(self, writer):
+        register = Register(f"w{writer}/{sum(r is not None for r in self.registers)}".encode())
+        with self.lock:
+            self.registers.append(register)
+            self.current[writer] = register
+        return register
+
+    def _write(self, writer):
+        chooser = random.Random(writer)
+        register = self.current[writer]
+        while not self.stopping.is_set():
+            value = register.acknowledged + 1
+            register.attempted = value
+            try:
+                chooser.choice(self.stubs).Put(
+                    rpc_pb2.PutRequest(key=register.key, value=str(value).encode()),
+                    timeout=CALL_TIMEOUT_S)
+            except grpc.RpcError:
+                self.in_doubt += 1
+                register = self._fresh_register(writer)
+                time.sleep(0.02)
+                continue
+            register.acknowledged = value
+            self.last_write_at = time.monotonic()
+            with self.lock:
+                self.writes += 1
+
+    def _read(self, reader):
+        chooser = random.Random(1000 + reader)
+        while not self.stopping.is_set():
+            register = chooser.choice(self.current)
+            acknowledged = register.acknowledged
+            try:
+                response = chooser.choice(self.stubs).Range(
+                    rpc_pb2.RangeRequest(key=register.key), timeout=CALL_TIMEOUT_S)
+            except grpc.RpcError:
+                time.sleep(0.02)
+                continue
+            value = int(response.kvs[0].value) if response.kvs else 0
+            if not acknowledged <= value <= register.attempted:
+                self.violations.append(
+                    f"{register.key}: read {value} after {acknowledged} was acknowledged")
+            with self.lock:
+                self.reads += 1
+
+    def wait_progress(self, wait_for):
+        """Until a write that began from now on is acknowledged."""
+        now = time.monotonic() + 0.001
+        wait_for(lambda: self.last_write_at > now or self.violations, "a write to succeed")
+
+    def check_end(self, node):
+        """After the end, through one node: nothing acknowledged is lost, nothing is invented."""
+        with node.channel() as channel:
+            response = rpc_pb2_grpc.KVStub(channel).Range(
+                rpc_pb2.RangeRequest(key=b"w", range_end=b"x"), timeout=30)
+        values = {kv.key: int(kv.value) for kv in response.kvs}
+        for register in self.registers:
+            value = values.pop(register.key, 0)
+            if not register.acknowledged <= value <= register.attempted:
+                self.violations.append(f"{register.key}: holds {value}, acknowledged "
+                                       f"{register.acknowledged}, attempted {register.attempted}")
+        for key in values:
+            self.violations.append(f"{key}: nobody wrote it")
+        assert self.violations == []
