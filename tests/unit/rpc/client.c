@@ -6,6 +6,7 @@
 #include <openssl/err.h>
 #include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -126,6 +127,7 @@ static ssize_t read_upload(nghttp2_session *session, int32_t stream_id, uint8_t 
 bool test_client_connect(struct test_client *client, unsigned port, const char *dir)
 {
     char file[128];
+    signal(SIGPIPE, SIG_IGN);
     *client = (struct test_client){.fd = -1};
     client->answers = sr_calloc(TEST_ANSWERS_MAX, sizeof(*client->answers));
     for (size_t i = 0; i < TEST_ANSWERS_MAX; i++) {
