@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * strongroom-load: measures an etcd v3 server. Prints one line of JSON: calls, errors, seconds,
+ * throughput, latencies, and the share of a core that this program itself took.
+ */
+#include "tests/bench/load.h"
+
+#include <getopt.h>
+#include <openssl/err.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+
+#define CONNECTIONS_MAX 1024
+
+static struct {
+    struct load_options options;
+    struct load_connection *connections[CONNECTIONS_MAX];
+    bool wants_write[CONNECTIONS_MAX];
+    struct load_client *clients;
+    struct load_histogram latencies;
+    uint64_t begin_ns;
+    uint64_t end_ns;
+    uint64_t good;
+    uint64_t bad;
+    unsigned open;
+} run = {.options = {.op = LOAD_PUT,
+                     .clients = 1,
+                     .connections = 0,
+                     .keys = 1000000,
+                     .value_bytes = 256,
+                     .seconds = 10,
+                     .seed = 1}};
+
+static void start_next(struct load_client *client)
+{
+    uint64_t now_ns = sr_clock_monotonic_ns();
+    bool over = run.options.op != LOAD_FILL && now_ns >= run.end_ns;
+    if (over || !load_next_request(&client->request)) {
+        return;
+    }
+    client->started_ns = now_ns;
+    run.open++;
+    load_submit(client->connection, client);
+}
+
+static void on_done(struct load_client *client, bool ok)
+{
+    run.open--;
+    if (ok) {
+        run.good++;
+        load_histogram_add(&run.latencies, sr_clock_monotonic_ns() - client->started_ns);
+    } else if (run.bad++ < 5) {
+        fprintf(stderr, "strongroom-load: call failed: grpc-status %d %s, %zu bytes\n",
+                client->grpc_status, client->grpc_message, client->answer_bytes);
+    }
+    start_next(client);
+}
+
+/* ---- set-up ---- */
+
+static SSL_CTX *make_tls(const struct load_options *options)
+{
+    SSL_CTX *tls = SSL_CTX_new(TLS_client_method());
+    if (tls == NULL || SSL_CTX_load_verify_locations(tls, options->ca, NULL) != 1 ||
+        SSL_CTX_use_certificate_chain_file(tls, options->certificate) != 1 ||
+        SSL_CTX_use_PrivateKey_file(tls, options->key, SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_set_alpn_protos(tls, (const unsigned char *)"\x02h2", 3) != 0) {
+        load_die("certificates", ERR_reason_error_string(ERR_peek_last_error()));
+    }
+    SSL_CTX_set_verify(tls, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_min_proto_version(tls, TLS1_2_VERSION);
+    SSL_CTX_set_mode(tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_read_ahead(tls, 1);
+    return tls;
+}
+
+static void connect_all(SSL_CTX *tls)
+{
+    static const struct load_events events = {.on_done = on_done};
+    char *list = sr_strdup(run.options.endpoints);
+    char *endpoints[16];
+    unsigned count = 0;
+    for (char *at = strtok(list, ","); at != NULL && count < 16; at = strtok(NULL, ",")) {
+        endpoints[count++] = at;
+    }
+    for (unsigned i = 0; i < run.options.connections; i++) {
+        run.connections[i] = load_connect(&run.options, tls, endpoints[i % count], &events);
+    }
+    sr_free(list);
+}
+
+static enum load_op parse_op(const char *name)
+{
+    static const char *const names[] = {"put", "get", "sget", "mix", "fill"};
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(name, names[i]) == 0) {
+            return (enum load_op)i;
+        }
+    }
+    load_die("--op must be put, get, sget, mix or fill", name);
+}
+
+static void print_help(void)
+{
+    puts("usage: strongroom-load --endpoints H:P[,H:P] --cacert F --cert F --key F\n"
+         "  --op put|get|sget|mix|fill   what to do (sget: serializable get; mix: 90 % gets)\n"
+         "  --clients N                  calls open at a time\n"
+         "  --connections N              default: the smaller of clients and 16\n"
+         "  --keys N --value-bytes N     key space and size of values\n"
+         "  --seconds S                  how long (fill: until every key is written)\n"
+         "  --seed N");
+    exit(0);
+}
+
+static void parse(int argc, char **argv)
+{
+    static const struct option names[] = {{"endpoints", 1, NULL, 'e'},
+                                          {"cacert", 1, NULL, 'a'},
+                                          {"cert", 1, NULL, 'c'},
+                                          {"key", 1, NULL, 'k'},
+                                          {"op", 1, NULL, 'o'},
+                                          {"clients", 1, NULL, 'n'},
+                                          {"connections", 1, NULL, 'm'},
+                                          {"keys", 1, NULL, 'K'},
+                                          {"value-bytes", 1, NULL, 'v'},
+                                          {"seconds", 1, NULL, 's'},
+                                          {"seed", 1, NULL, 'S'},
+                                          {"help", 0, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
+    struct load_options *options = &run.options;
+    int option = 0;
+    while ((option = getopt_long(argc, argv, "", names, NULL)) != -1) {
+        switch (option) {
+        case 'e':
+            options->endpoints = optarg;
+            break;
+        case 'a':
+            options->ca = optarg;
+            break;
+        case 'c':
+            options->certificate = optarg;
+            break;
+        case 'k':
+            options->key = optarg;
+            break;
+        case 'o':
+            options->op = parse_op(optarg);
+            break;
+        case 'n':
+            options->clients = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 'm':
+            options->connections = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 'K':
+            options->keys = strtoull(optarg, NULL, 10);
+            break;
+        case 'v':
+            options->value_bytes = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 's':
+            options->seconds = strtod(optarg, NULL);
+            break;
+        case 'S':
+            options->seed = strtoull(optarg, NULL, 10);
+            break;
+        case 'h':
+            print_help();
+            break;
+        default:
+            exit(2);
+        }
+    }
+    if (options->endpoints == NULL || options->ca == NULL || options->certificate == NULL ||
+        options->key == NULL || options->clients == 0 || options->keys == 0) {
+        load_die("usage", "--endpoints, --cacert, --cert and --key are required; see --help");
+    }
+    if (options->connections == 0) {
+        options->connections = options->clients < 16 ? options->clients : 16;
+    }
+    if (options->connections > CONNECTIONS_MAX || options->connections > options->clients) {
+        load_die("--connections", "at most 1024, and at most one a client");
+    }
+}
+
+/* ---- the loop ---- */
+
+static void flush_all(int epoll)
+{
+    for (unsigned i = 0; i < run.options.connections; i++) {
+        bool wants = load_flush(run.connections[i]);
+        if (wants != run.wants_write[i]) {
+            struct epoll_event event = {.events = EPOLLIN | (wants ? EPOLLOUT : 0), .data.u32 = i};
+            epoll_ctl(epoll, EPOLL_CTL_MOD, load_connection_fd(run.connections[i]), &event);
+            run.wants_write[i] = wants;
+        }
+    }
+}
+
+static void loop(void)
+{
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    for (unsigned i = 0; i < run.options.connections; i++) {
+        struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
+        epoll_ctl(epoll, EPOLL_CTL_ADD, load_connection_fd(run.connections[i]), &event);
+    }
+    for (unsigned i = 0; i < run.options.clients; i++) {
+        run.clients[i].connection = run.connections[i % run.options.connections];
+        start_next(&run.clients[i]);
+    }
+    while (run.open > 0) {
+        flush_all(epoll);
+        struct epoll_event events[64];
+        int count = epoll_wait(epoll, events, 64, 1000);
+        for (int i = 0; i < count; i++) {
+            if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
+                load_readable(run.connections[events[i].data.u32]);
+            }
+        }
+    }
+}
+
+static double cpu_seconds(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+static void report(double seconds, double cpu)
+{
+    printf("{\"calls\": %llu, \"errors\": %llu, \"seconds\": %.3f, \"per_second\": %.1f, "
+           "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"p999_ms\": %.3f, \"own_cpu_share\": %.2f}\n",
+           (unsigned long long)run.good, (unsigned long long)run.bad, seconds,
+           (double)run.good / seconds, (double)load_histogram_quantile(&run.latencies, 0.5) / 1e6,
+           (double)load_histogram_quantile(&run.latencies, 0.99) / 1e6,
+           (double)load_histogram_quantile(&run.latencies, 0.999) / 1e6, cpu / seconds);
+}
+
+int main(int argc, char **argv)
+{
+    parse(argc, argv);
+    load_ops_init(&run.options);
+    SSL_CTX *tls = make_tls(&run.options);
+    connect_all(tls);
+    run.clients = sr_calloc(run.options.clients, sizeof(*run.clients));
+    double cpu_before = cpu_seconds();
+    run.begin_ns = sr_clock_monotonic_ns();
+    run.end_ns = run.begin_ns + (uint64_t)(run.options.seconds * 1e9);
+    loop();
+    report((double)(sr_clock_monotonic_ns() - run.begin_ns) / 1e9, cpu_seconds() - cpu_before);
+    for (unsigned i = 0; i < run.options.connections; i++) {
+        load_connection_close(run.connections[i]);
+    }
+    for (unsigned i = 0; i < run.options.clients; i++) {
+        sr_buf_close(&run.clients[i].request.message);
+    }
+    sr_free(run.clients);
+    SSL_CTX_free(tls);
+    return run.bad == 0 ? 0 : 1;
+}
