@@ -3,13 +3,6 @@
  * The admin port over real sockets: paths, methods, health in every state, and who is let in
  * when TLS is on.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <arpa/inet.h>
-#include <cmocka.h>
 #include <gnutls/gnutls.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +14,7 @@
 
 #include "client/certificate.h"
 #include "tests/unit/admin/fakes.h"
+#include "tests/unit/cmocka.h"
 
 static struct sr_admin *admin;
 static char answer[256 * 1024];

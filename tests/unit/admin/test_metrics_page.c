@@ -3,12 +3,6 @@
  * /metrics is read back by a strict parser of the text format, which fails on anything that
  * Prometheus would refuse; then single numbers are looked up in what it found.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +12,7 @@
 #include "node/admin/exposition.h"
 #include "node/admin/metrics_page.h"
 #include "tests/unit/admin/fakes.h"
+#include "tests/unit/cmocka.h"
 
 /* ---- The parser ---- */
 

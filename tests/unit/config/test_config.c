@@ -3,12 +3,6 @@
  * The configuration: a good file gives the struct, and every way to get it wrong gives one
  * sentence that names file, line, field and reason.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +10,7 @@
 #include <unistd.h>
 
 #include "node/config/config.h"
+#include "tests/unit/cmocka.h"
 
 static const char good[] =
     "name: n2\n"                                                                /* line 1 */
