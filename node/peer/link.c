@@ -104,8 +104,9 @@ int link_input_feed(struct link_input *input, struct sr_bytes data, link_frame_c
         }
         struct sr_bytes frame = {input->partial.data, input->partial.size};
         status = take(input, frame, on_frame, arg, &used, &go_on, err);
+        sr_check(status != SR_AGAIN);
         if (status != SR_OK) {
-            return status == SR_AGAIN ? sr_err_set(err, SR_INVALID, "empty frame") : status;
+            return status;
         }
         sr_buf_clear(&input->partial);
     }
