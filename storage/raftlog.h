@@ -40,8 +40,11 @@ struct sr_log_entry {
 /* The disk, as a table of functions: the real one, or a test's. Each returns 0 or -errno. */
 struct sr_log_disk {
     int (*write)(void *arg, int fd, const void *data, size_t size, uint64_t offset);
-    int (*sync)(void *arg, int fd); /* data, and the size if it changed */
+    int (*sync)(void *arg, int fd); /* data, and the size if it changed; or a directory */
     void *arg;
+    /* Of names in the directory @dir_fd; NULL: the real ones. */
+    int (*rename)(void *arg, int dir_fd, const char *from, const char *to);
+    int (*unlink)(void *arg, int dir_fd, const char *name);
 };
 extern const struct sr_log_disk sr_log_disk_real;
 
@@ -63,8 +66,9 @@ struct sr_raftlog_state {
     uint64_t dropped_bytes; /* of an unsynced tail */
 };
 
-/* Open or create. SR_CORRUPT, SR_FORMAT, SR_KEY, SR_IO, SR_NO_SPACE; the text names the segment,
- * the frame and the offset. Changes nothing on disk when it fails. */
+/* Open or create. SR_CORRUPT, SR_FORMAT, SR_KEY (another member's files, or another data key),
+ * SR_REFUSED (another process has it open), SR_IO, SR_NO_SPACE; the text names the segment, the
+ * frame and the offset. Damage leaves everything on disk as it was. */
 int sr_raftlog_open(const struct sr_raftlog_options *options, struct sr_raftlog **ret,
                     struct sr_raftlog_state *ret_state, struct sr_err *err);
 void sr_raftlog_close(struct sr_raftlog *log); /* NULL is fine */
@@ -74,10 +78,21 @@ void sr_raftlog_append(struct sr_raftlog *log, const struct sr_log_entry *entrie
 /* Void all entries from @index on, in order with the appends around it; as above. */
 void sr_raftlog_truncate(struct sr_raftlog *log, uint64_t index);
 /* Write what was appended as one group and sync it. Durable when 0. SR_IO: fail-stop.
- * SR_NO_SPACE: nothing was written and everything is still queued; try again later. */
+ * SR_NO_SPACE: what is not durable is still queued (all of it, unless the group was larger than
+ * 4 MiB); try again later. The term of what is appended must have been set by sr_raftlog_set_vote
+ * before. */
 int sr_raftlog_sync(struct sr_raftlog *log, struct sr_err *err);
 
-/* Record and sync term and vote. May run on another thread beside append and sync. */
+/* Make the next segment ahead of time, so that sr_raftlog_sync need not wait for it (tens of
+ * milliseconds). Does nothing while one is ready, so it may be called after every so many syncs;
+ * meant for another thread. SR_NO_SPACE is harmless, SR_IO is not. */
+int sr_raftlog_prepare(struct sr_raftlog *log, struct sr_err *err);
+/* Whether sr_raftlog_prepare has something to do and it is time: the segment is half full. For
+ * the thread that syncs. */
+int sr_raftlog_wants_prepare(struct sr_raftlog *log);
+
+/* Record and sync term and vote. @term never goes back. May run on another thread beside append and
+ * sync. */
 int sr_raftlog_set_vote(struct sr_raftlog *log, uint64_t term, uint64_t voted_for,
                         struct sr_err *err);
 
