@@ -66,6 +66,7 @@ struct sr_proposal {
     uint64_t origin;
     uint64_t sequence;
     struct sr_buf command; /* packed strongroom.Command */
+    uint64_t deadline_ms;  /* consensus fills it in */
 };
 void sr_proposal_free(struct sr_proposal *proposal);
 
@@ -74,16 +75,22 @@ void sr_proposal_free(struct sr_proposal *proposal);
  * answers to its origin:
  *   NO_LEADER         never proposed: waited too long without a leader
  *   TIMED_OUT_LEADER  handed to a leader that was lost: outcome unknown
- *   TOO_MANY_REQUESTS the leader is full; did not happen */
+ *   TIMED_OUT         in the log of a leader that cannot commit it: outcome unknown
+ *   TOO_MANY_REQUESTS the leader is full; did not happen
+ *   REQUEST_TOO_LARGE no log entry can hold it; did not happen
+ *   STOPPED           this node is leaving; did not happen */
 bool sr_consensus_propose(struct sr_consensus *consensus, struct sr_proposal *proposal);
 
 /* A linearizable read on its way in; as above. Answered when this node has applied everything
- * that was acknowledged before the call: error NONE and the index, or NO_LEADER, LEADER_CHANGED,
- * TIMED_OUT. */
+ * that was acknowledged before the call: error NONE and the index, or NO_LEADER, TIMED_OUT,
+ * STOPPED. A change of leader in between is not the caller's concern: the question is asked
+ * again. */
 struct sr_read {
     struct sr_mail mail;
     uint64_t origin;
     uint64_t sequence;
+    uint64_t deadline_ms; /* this and the next: consensus fills them in */
+    uint64_t index;
 };
 bool sr_consensus_read(struct sr_consensus *consensus, struct sr_read *read);
 
@@ -105,7 +112,9 @@ struct sr_consensus_metrics {
     struct sr_counter leader_changes;
     struct sr_counter read_rounds;
     struct sr_counter read_rounds_failed;
-    struct sr_histogram commit_duration; /* from raft_apply to apply, on the leader */
+    struct sr_counter followers_beyond_log; /* followers that need an image, which we cannot send */
+    struct sr_counter refused_messages;     /* from peers, that broke a rule of the protocol */
+    struct sr_histogram commit_duration;    /* from raft_apply to apply, on the leader */
 };
 const struct sr_consensus_metrics *sr_consensus_metrics(const struct sr_consensus *consensus);
 const struct sr_peers *sr_consensus_peers(const struct sr_consensus *consensus);

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Start, stop and the turn: which part does what, and in which order.
+ */
+#include "node/consensus/core.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "node/consensus/internal.h"
+
+#define SNAPSHOT_BYTES ((size_t)16 * 1024 * 1024)
+#define TRAILING_BYTES ((size_t)4 * 1024 * 1024)
+
+static void refresh(struct sr_core *core)
+{
+    core->now_ms = core->env.now_ns(core->env.arg) / 1000000u;
+}
+
+void sr_core_fail(struct sr_core *core, const struct sr_err *err)
+{
+    if (!core->failed) {
+        core->failed = true;
+        core->env.fail(core->env.arg, err);
+    }
+}
+
+struct sr_core_peer *sr_core_peer(struct sr_core *core, uint64_t member)
+{
+    for (size_t i = 0; i < core->peer_count; i++) {
+        if (core->peers[i].id == member) {
+            return &core->peers[i];
+        }
+    }
+    return NULL;
+}
+
+bool sr_core_send(struct sr_core *core, struct sr_core_peer *peer,
+                  const Strongroom__Envelope *envelope, const struct sr_bytes *payload,
+                  size_t payload_count)
+{
+    if (core->failed || !peer->up) {
+        return false;
+    }
+    return core->env.send(core->env.arg, peer->id, envelope, payload, payload_count);
+}
+
+/* libraft has this function, but hides it. Its records each hold the last index of a term. */
+uint64_t sr_core_term_of(const struct sr_core *core, uint64_t index)
+{
+    const struct raft_trail *trail = &core->raft.trail;
+    uint64_t term = 0;
+    if (index > trail->offset) {
+        for (unsigned i = trail->front; i != trail->back && term == 0; i = (i + 1) % trail->size) {
+            if (index <= trail->records[i].index) {
+                term = trail->records[i].term;
+            }
+        }
+    }
+    return term == 0 && index == trail->snapshot.index ? trail->snapshot.term : term;
+}
+
+uint64_t sr_core_first_in_memory(const struct sr_core *core)
+{
+    return core->raft.trail.offset + 1;
+}
+
+struct raft *sr_core_raft(struct sr_core *core)
+{
+    return &core->raft;
+}
+
+static void add_peers(struct sr_core *core, const struct sr_core_options *options)
+{
+    sr_check(options->member_count >= 1 && options->member_count <= SR_MEMBERS_MAX);
+    for (size_t i = 0; i < options->member_count; i++) {
+        if (options->members[i] == options->self) {
+            continue;
+        }
+        struct sr_core_peer *peer = &core->peers[core->peer_count++];
+        peer->id = options->members[i];
+        peer->feed.refused_at = UINT64_MAX;
+        snprintf(peer->address, sizeof(peer->address), "m%" PRIu64, peer->id);
+    }
+    sr_check(core->peer_count == options->member_count - 1);
+}
+
+static void take_options(struct sr_core *core, const struct sr_core_options *options)
+{
+    core->options = *options;
+    core->options.members = NULL;
+    core->metrics = options->metrics;
+    core->env = options->env;
+    if (core->options.snapshot_bytes == 0) {
+        core->options.snapshot_bytes = SNAPSHOT_BYTES;
+    }
+    if (core->options.trailing_bytes == 0) {
+        core->options.trailing_bytes = TRAILING_BYTES;
+    }
+    if (core->options.entries_in_flight == 0) {
+        core->options.entries_in_flight = SR_CORE_ENTRIES_IN_FLIGHT;
+    }
+    core->entries = sr_calloc(SR_INFLIGHT_ENTRIES_MAX, sizeof(*core->entries));
+    core->entry_pointers = sr_calloc(SR_INFLIGHT_ENTRIES_MAX, sizeof(*core->entry_pointers));
+    core->pieces = sr_calloc(SR_BATCH_COMMANDS_MAX, sizeof(*core->pieces));
+    core->lengths = sr_calloc(SR_BATCH_COMMANDS_MAX, sizeof(*core->lengths));
+    add_peers(core, options);
+}
+
+static void free_core(struct sr_core *core)
+{
+    sr_core_boot_close(core);
+    sr_core_applies_close(core);
+    sr_marks_close(&core->marks);
+    sr_free(core->entries);
+    sr_free(core->entry_pointers);
+    sr_free(core->pieces);
+    sr_free(core->lengths);
+    sr_free(core);
+}
+
+static void set_up_raft(struct sr_core *core)
+{
+    char address[24];
+    struct raft *raft = &core->raft;
+    snprintf(address, sizeof(address), "m%" PRIu64, core->options.self);
+    sr_check(raft_init(raft, &core->io, &core->fsm, core->options.self, address) == 0);
+    raft->tracer = NULL; /* the default one formats every message, though it prints none */
+    /* Heartbeats go out with every tick of ours: a follower in PROBE gets new entries only after
+     * this much silence, which a longer value adds to sporadic writes. */
+    raft_set_heartbeat_timeout(raft, 1);
+    raft_set_election_timeout(raft, core->options.election_timeout_ms);
+    raft_set_pre_vote(raft, true);
+    raft_set_max_inflight_entries(raft, SR_INFLIGHT_ENTRIES_MAX);
+    raft_set_capacity_threshold(raft, 0);
+    raft_set_snapshot_threshold(raft, UINT_MAX);
+    raft_set_snapshot_trailing(raft, 1);
+}
+
+static void raft_closed(struct raft *raft)
+{
+    (void)raft;
+}
+
+int sr_core_start(const struct sr_core_options *options, struct sr_core **ret, struct sr_err *err)
+{
+    sr_core_heap_init();
+    struct sr_core *core = sr_zalloc(sizeof(*core));
+    take_options(core, options);
+    refresh(core);
+    sr_core_io_init(core);
+    sr_core_fsm_init(core);
+    int status = sr_core_boot_load(core, options, err);
+    if (status != SR_OK) {
+        free_core(core);
+        return status;
+    }
+    set_up_raft(core);
+    sr_check(raft_start(&core->raft) == 0);
+    if (core->options.members == NULL && core->raft.configuration.n > 0) {
+        status = sr_core_configuration_match(core, &core->raft.configuration, err);
+    }
+    if (status != SR_OK) {
+        raft_close(&core->raft, raft_closed);
+        free_core(core);
+        return status;
+    }
+    core->state = RAFT_FOLLOWER;
+    *ret = core;
+    return SR_OK;
+}
+
+void sr_core_stop(struct sr_core *core)
+{
+    sr_core_reads_close(core);
+    sr_core_batches_close(core);
+    raft_close(&core->raft, raft_closed);
+    sr_core_batches_reap(core);
+    free_core(core);
+}
+
+void sr_core_tick(struct sr_core *core)
+{
+    if (core->failed) {
+        return;
+    }
+    refresh(core);
+    core->tick_cb(&core->io);
+    sr_core_io_check_stall(core);
+    sr_core_batches_expire(core);
+    sr_core_reads_tick(core);
+}
+
+static void receive(struct sr_core *core, struct sr_core_peer *peer, const struct sr_frame *frame)
+{
+    const Strongroom__Envelope *envelope = frame->envelope;
+    switch (envelope->message_case) {
+    case STRONGROOM__ENVELOPE__MESSAGE_FORWARD:
+        sr_core_forward_received(core, peer, frame);
+        break;
+    case STRONGROOM__ENVELOPE__MESSAGE_FORWARD_REPLY:
+        sr_core_forward_replied(core, peer, envelope->forward_reply);
+        break;
+    case STRONGROOM__ENVELOPE__MESSAGE_READ_INDEX:
+        sr_core_reads_ask(core, peer, envelope->read_index->round);
+        break;
+    case STRONGROOM__ENVELOPE__MESSAGE_READ_INDEX_REPLY:
+        sr_core_reads_told(core, peer, envelope->read_index_reply);
+        break;
+    case STRONGROOM__ENVELOPE__MESSAGE_TERM_PROBE:
+        sr_core_reads_probed(core, peer, envelope->term_probe);
+        break;
+    case STRONGROOM__ENVELOPE__MESSAGE_TERM_PROBE_REPLY:
+        sr_core_reads_confirmed(core, peer, envelope->term_probe_reply);
+        break;
+    default:
+        sr_core_decode(core, peer, frame);
+        break;
+    }
+}
+
+void sr_core_receive(struct sr_core *core, uint64_t member, const struct sr_frame *frame)
+{
+    struct sr_core_peer *peer = sr_core_peer(core, member);
+    if (core->failed || peer == NULL) {
+        return;
+    }
+    refresh(core);
+    receive(core, peer, frame);
+}
+
+/* Only noted: links may break while libraft is sending. */
+void sr_core_link(struct sr_core *core, uint64_t member, bool up)
+{
+    struct sr_core_peer *peer = sr_core_peer(core, member);
+    if (peer != NULL) {
+        peer->went_down = peer->went_down || (peer->up && !up);
+        peer->up = up;
+    }
+}
+
+static void notice_links(struct sr_core *core)
+{
+    for (size_t i = 0; i < core->peer_count; i++) {
+        struct sr_core_peer *peer = &core->peers[i];
+        if (!peer->went_down) {
+            continue;
+        }
+        peer->went_down = false;
+        peer->sent_last = 0;
+        sr_core_feed_stop(peer);
+        sr_core_forward_link_lost(core, peer->id);
+        sr_core_reads_link_lost(core, peer->id);
+    }
+}
+
+void sr_core_task_done(struct sr_core *core, struct sr_core_task *task)
+{
+    refresh(core);
+    if (task->kind == SR_CORE_FETCH) {
+        sr_core_feed_task_done(core, task);
+    } else {
+        sr_core_snapshots_task_done(core, task);
+    }
+}
+
+void sr_core_log_full(struct sr_core *core, bool full)
+{
+    core->log_full = full;
+    if (core->ops != NULL) {
+        core->ops->queued_ms = core->now_ms; /* waiting for space is not a stall */
+    }
+}
+
+void sr_core_applied(struct sr_core *core, uint64_t index)
+{
+    if (index > core->applies.applied) {
+        core->applies.applied = index;
+        sr_core_reads_applied(core);
+    }
+}
+
+void sr_core_step_down(struct sr_core *core)
+{
+    core->stepping_down = true;
+}
+
+void sr_core_turn_end(struct sr_core *core)
+{
+    if (core->failed) {
+        return;
+    }
+    refresh(core);
+    notice_links(core);
+    sr_core_leadership_notice(core);
+    sr_core_applies_drain(core);
+    sr_core_batches_propose(core);
+    sr_core_forward(core);
+    sr_core_reads_turn(core);
+    sr_core_snapshots_turn(core);
+    sr_core_feed_turn(core);
+    if (core->stepping_down) {
+        sr_core_leadership_hand_over(core);
+    }
+    sr_core_batches_reap(core);
+}
+
+void sr_core_info(const struct sr_core *core, struct sr_consensus_info *ret_info)
+{
+    *ret_info = (struct sr_consensus_info){
+        .term = core->noticed_term,
+        .leader = core->leader,
+        .is_leader = core->state == RAFT_LEADER,
+        .last_index = core->log_last,
+        .commit_index = core->applies.seen,
+        .applied_index = core->applies.applied,
+    };
+}

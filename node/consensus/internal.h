@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The inside of struct sr_core, shared by the files that make it up. Each part owns one struct
+ * here and has its functions in a file of its own name.
+ */
+#ifndef SR_NODE_CONSENSUS_INTERNAL_H
+#define SR_NODE_CONSENSUS_INTERNAL_H
+
+#include "base/check.h"
+#include "node/consensus/core.h"
+#include "node/consensus/marks.h"
+#include "proto/limits.h"
+
+/* Own entries not yet committed: with one being written and one gathering behind it, commands
+ * share entries under load and do not wait for each other when there is none. */
+#define SR_CORE_ENTRIES_IN_FLIGHT 2
+/* Batches that a follower has handed to the leader and that were not yet answered. */
+#define SR_CORE_FORWARDS_MAX 4
+/* Batches of followers that wait on the leader; more are refused. */
+#define SR_CORE_GUESTS_MAX 256
+/* Payload of one AppendEntries frame, if it is more than one entry. */
+#define SR_CORE_FRAME_PAYLOAD_MAX ((size_t)4 * 1024 * 1024)
+/* What a lagging follower is fed at a time, read from disk. */
+#define SR_CORE_FEED_BYTES ((size_t)2 * 1024 * 1024)
+/* A write to the log that takes longer than this is a broken disk. */
+#define SR_CORE_LOG_STALL_MS 30000
+
+struct sr_core_list {
+    struct sr_mail *head;
+    struct sr_mail *tail;
+};
+
+static inline void sr_core_list_push(struct sr_core_list *list, struct sr_mail *mail)
+{
+    mail->next = NULL;
+    if (list->tail == NULL) {
+        list->head = mail;
+    } else {
+        list->tail->next = mail;
+    }
+    list->tail = mail;
+}
+
+static inline struct sr_mail *sr_core_list_pop(struct sr_core_list *list)
+{
+    struct sr_mail *mail = list->head;
+    if (mail != NULL) {
+        list->head = mail->next;
+        if (list->head == NULL) {
+            list->tail = NULL;
+        }
+    }
+    return mail;
+}
+
+/* Put all of @more before what is in @list; @more is empty afterwards. */
+static inline void sr_core_list_prepend(struct sr_core_list *list, struct sr_core_list *more)
+{
+    if (more->head == NULL) {
+        return;
+    }
+    more->tail->next = list->head;
+    if (list->tail == NULL) {
+        list->tail = more->tail;
+    }
+    list->head = more->head;
+    *more = (struct sr_core_list){0};
+}
+
+/* ---- batches ---- */
+
+/* Commands on their way: handed to the leader, or in its log as the entry (index, term). */
+struct sr_core_batch {
+    struct sr_core_batch *next;
+    struct raft_apply request; /* of the leader; libraft links it in its own queue */
+    bool queued;               /* there it is, and must stay */
+    bool placed;               /* index and term are known */
+    uint64_t id;               /* of a forward */
+    uint64_t member;           /* whom it was forwarded to; 0: proposed here */
+    uint64_t index;
+    uint64_t term;
+    uint64_t started_ns;
+    uint64_t deadline_ms;
+    uint32_t commands;
+    struct sr_core_list proposals; /* our own among them */
+};
+
+/* A batch of a follower that waits on the leader. */
+struct sr_core_guest {
+    struct sr_mail mail;
+    uint64_t member;
+    uint64_t id;
+    uint64_t deadline_ms;
+    size_t count;
+    uint32_t *lengths;
+    struct sr_buf payload;
+};
+
+struct sr_core_batches {
+    struct sr_core_list own;    /* struct sr_proposal, waiting */
+    struct sr_core_list guests; /* struct sr_core_guest, waiting */
+    size_t guest_count;
+    size_t guest_bytes;
+    bool own_first;              /* who goes first into the next entry */
+    struct sr_core_batch *list;  /* on their way */
+    struct sr_core_batch *spent; /* to be freed at the end of the turn */
+    unsigned in_flight;          /* entries in libraft's queue */
+    unsigned forwards;           /* not yet answered */
+    uint64_t next_id;
+    uint64_t forward_not_before_ms;
+};
+
+/* ---- reads ---- */
+
+struct sr_core_reads {
+    struct sr_core_list waiting; /* struct sr_read */
+    /* The round under way: of term probes on the leader, of one ReadIndex on a follower. */
+    struct sr_core_list asked;
+    bool asking;
+    uint64_t asked_leader; /* follower: whom; 0: a round of our own */
+    uint64_t round;
+    uint64_t term;
+    uint64_t index;
+    uint64_t sent_ms;
+    uint64_t started_ms;
+    struct sr_core_list ready; /* wait for their index to be applied, in its order */
+    uint64_t ready_index;      /* of the last of them */
+    uint64_t ask_not_before_ms;
+};
+
+/* ---- entries on their way to the state ---- */
+
+struct sr_core_held {
+    struct sr_core_held *next;
+    uint64_t index;
+    size_t size;
+    bool empty;
+    uint8_t data[];
+};
+
+struct sr_core_applies {
+    struct sr_core_held *head;
+    struct sr_core_held *tail;
+    size_t entries;
+    size_t bytes;
+    uint64_t seen;    /* last index taken from libraft */
+    uint64_t applied; /* what the state says */
+};
+
+/* ---- manifests ---- */
+
+struct sr_core_snapshots {
+    uint64_t index; /* of the last manifest on disk */
+    uint64_t want_index;
+    struct sr_core_task *task;            /* waits for the state to be durable, then writes */
+    struct raft_io_snapshot_put *request; /* libraft's, while one is under way */
+    raft_io_snapshot_put_cb cb;
+    bool submitted;
+    bool releasing;
+    uint64_t released; /* up to here the log was told to let go */
+};
+
+/* ---- members ---- */
+
+enum sr_core_feed_state { SR_FEED_IDLE, SR_FEED_WANTED, SR_FEED_FETCHING, SR_FEED_SENT };
+struct sr_core_feed {
+    enum sr_core_feed_state state;
+    uint64_t ticket; /* of the fetch that is awaited */
+    uint64_t next;   /* index to fetch */
+    uint64_t prev;   /* what was sent is (prev, last] */
+    uint64_t last;
+    uint64_t sent_ms;
+    uint64_t refused_at; /* hint at which an image was found to be needed; ~0: never */
+};
+
+struct sr_core_peer {
+    uint64_t id;
+    char address[24]; /* "member-<id>": libraft wants one, nobody connects to it */
+    bool up;
+    bool went_down;
+    uint64_t append_term; /* of the last AppendEntries it sent us */
+    uint64_t hint;        /* its last index, as it told us */
+    bool hinted;
+    /* Entries under way: sent, neither answered nor refused yet. */
+    uint64_t sent_term;
+    uint64_t sent_prev;
+    uint64_t sent_last;
+    uint64_t sent_ms;
+    /* Reads. */
+    bool read_waiting;
+    bool read_asked; /* in the round under way */
+    uint64_t read_round;
+    uint64_t read_round_waiting;
+    bool term_confirmed;
+    struct sr_core_feed feed;
+};
+
+/* What raft_start's load hands over. */
+struct sr_core_boot {
+    struct raft_snapshot *snapshot;
+    uint64_t start_index;
+    struct raft_entry *entries;
+    size_t count;
+};
+
+struct sr_core {
+    struct raft raft;
+    struct raft_io io;
+    struct raft_fsm fsm;
+    raft_io_tick_cb tick_cb;
+    raft_io_recv_cb recv_cb;
+    struct sr_core_env env;
+    struct sr_core_options options; /* without members */
+    struct sr_consensus_metrics *metrics;
+    bool failed;
+    bool stepping_down;
+    bool log_full;
+    uint64_t now_ms; /* of this input */
+
+    struct sr_core_peer peers[SR_MEMBERS_MAX]; /* without ourselves */
+    size_t peer_count;
+
+    /* Log. */
+    struct sr_core_boot boot;
+    struct sr_core_op *ops; /* submitted, oldest first */
+    struct sr_core_op *ops_tail;
+    uint64_t log_last;  /* submitted */
+    uint64_t persisted; /* durable */
+    uint64_t term;      /* durable, as the vote */
+    uint64_t voted_for;
+    struct sr_marks marks;
+
+    /* Leadership as last noticed. */
+    enum raft_state state;
+    uint64_t noticed_term;
+    uint64_t leader;
+    uint64_t floor;
+
+    struct sr_core_batches batches;
+    struct sr_core_reads reads;
+    struct sr_core_applies applies;
+    struct sr_core_snapshots snapshots;
+    uint64_t next_ticket;
+    struct raft_transfer transfer;
+
+    /* Scratch of the codec: the largest message. */
+    Strongroom__Entry *entries;
+    Strongroom__Entry **entry_pointers;
+    struct sr_bytes *pieces;
+    uint32_t *lengths;
+};
+
+static inline bool sr_core_guarded(const struct sr_core *core, enum sr_core_guard guard)
+{
+    return (core->options.guards_off & (uint32_t)guard) == 0;
+}
+
+static inline bool sr_core_leads(const struct sr_core *core)
+{
+    return core->raft.state == RAFT_LEADER;
+}
+
+/* core.c */
+void sr_core_fail(struct sr_core *core, const struct sr_err *err);
+struct sr_core_peer *sr_core_peer(struct sr_core *core, uint64_t member); /* NULL: unknown */
+bool sr_core_send(struct sr_core *core, struct sr_core_peer *peer,
+                  const Strongroom__Envelope *envelope, const struct sr_bytes *payload,
+                  size_t payload_count);
+/* The term of an entry in libraft's log, or 0 when it is not there. */
+uint64_t sr_core_term_of(const struct sr_core *core, uint64_t index);
+uint64_t sr_core_first_in_memory(const struct sr_core *core);
+
+/* heap.c */
+void sr_core_heap_init(void);
+
+/* boot.c */
+int sr_core_boot_load(struct sr_core *core, const struct sr_core_options *options,
+                      struct sr_err *err);
+void sr_core_boot_close(struct sr_core *core);
+
+/* raft_io.c */
+void sr_core_io_init(struct sr_core *core);
+void sr_core_io_check_stall(struct sr_core *core);
+
+/* fsm.c */
+void sr_core_fsm_init(struct sr_core *core);
+void sr_core_applies_drain(struct sr_core *core);
+void sr_core_applies_close(struct sr_core *core);
+/* Entries and bytes between libraft and the state. */
+void sr_core_backlog(const struct sr_core *core, size_t *ret_entries, size_t *ret_bytes);
+
+/* raft_encode.c */
+void sr_core_encode(struct sr_core *core, const struct raft_message *message);
+/* AppendEntries of @n entries in as many frames as it takes. */
+void sr_core_encode_append(struct sr_core *core, struct sr_core_peer *peer,
+                           const struct raft_append_entries *append);
+/* raft_decode.c */
+void sr_core_decode(struct sr_core *core, struct sr_core_peer *peer, const struct sr_frame *frame);
+
+/* configuration.c */
+int sr_core_configuration_check(struct sr_bytes data, struct sr_err *err);
+int sr_core_configuration_match(const struct sr_core *core, const struct raft_configuration *conf,
+                                struct sr_err *err);
+
+/* batch.c */
+void sr_core_batches_propose(struct sr_core *core);
+void sr_core_batches_applied(struct sr_core *core, uint64_t index, uint64_t term);
+void sr_core_batches_lost_leadership(struct sr_core *core);
+void sr_core_batches_expire(struct sr_core *core);
+void sr_core_batches_reap(struct sr_core *core);
+void sr_core_batches_close(struct sr_core *core);
+void sr_core_batch_refuse(struct sr_core *core, struct sr_core_batch *batch,
+                          enum sr_api_error error);
+void sr_core_batch_drop(struct sr_core *core, struct sr_core_batch *batch);
+void sr_core_proposal_refuse(struct sr_core *core, struct sr_proposal *proposal,
+                             enum sr_api_error error);
+
+/* forward.c */
+void sr_core_forward(struct sr_core *core);
+void sr_core_forward_received(struct sr_core *core, struct sr_core_peer *peer,
+                              const struct sr_frame *frame);
+void sr_core_forward_replied(struct sr_core *core, struct sr_core_peer *peer,
+                             const Strongroom__ForwardReply *reply);
+void sr_core_forward_reply(struct sr_core *core, const struct sr_core_guest *guest,
+                           const struct sr_core_batch *batch, bool busy);
+void sr_core_forward_link_lost(struct sr_core *core, uint64_t member);
+void sr_core_guest_free(struct sr_core_guest *guest);
+
+/* reads.c */
+void sr_core_reads_turn(struct sr_core *core);
+void sr_core_reads_tick(struct sr_core *core);
+void sr_core_reads_leader_changed(struct sr_core *core);
+void sr_core_reads_link_lost(struct sr_core *core, uint64_t member);
+void sr_core_reads_applied(struct sr_core *core);
+void sr_core_reads_close(struct sr_core *core);
+void sr_core_reads_ask(struct sr_core *core, struct sr_core_peer *peer, uint64_t round);
+void sr_core_reads_told(struct sr_core *core, struct sr_core_peer *peer,
+                        const Strongroom__ReadIndexReply *reply);
+void sr_core_reads_probed(struct sr_core *core, struct sr_core_peer *peer,
+                          const Strongroom__TermProbe *probe);
+void sr_core_reads_confirmed(struct sr_core *core, struct sr_core_peer *peer,
+                             const Strongroom__TermProbeReply *reply);
+
+/* leadership.c */
+void sr_core_leadership_notice(struct sr_core *core);
+void sr_core_leadership_hand_over(struct sr_core *core);
+
+/* snapshots.c */
+void sr_core_snapshots_turn(struct sr_core *core);
+int sr_core_snapshots_put(struct sr_core *core, const struct raft_snapshot *snapshot,
+                          struct raft_io_snapshot_put *request, raft_io_snapshot_put_cb cb);
+void sr_core_snapshots_task_done(struct sr_core *core, struct sr_core_task *task);
+void sr_core_snapshots_close(struct sr_core *core);
+/* Whether the manifest that libraft proposes to take now is wanted. */
+bool sr_core_snapshots_wanted(const struct sr_core *core);
+
+/* manifest.c */
+struct sr_core_manifest {
+    uint64_t index;
+    uint64_t term;
+    uint64_t configuration_index;
+    struct sr_bytes configuration; /* as libraft encodes it */
+    struct sr_bytes data;          /* of the state machine */
+};
+void sr_core_manifest_pack(const struct sr_core_manifest *manifest, struct sr_buf *out);
+int sr_core_manifest_unpack(struct sr_bytes data, struct sr_core_manifest *ret_manifest,
+                            struct sr_err *err);
+
+/* feed.c */
+void sr_core_feed_wanted(struct sr_core *core, struct sr_core_peer *peer);
+void sr_core_feed_result(struct sr_core *core, struct sr_core_peer *peer, uint64_t rejected,
+                         uint64_t last_index);
+void sr_core_feed_task_done(struct sr_core *core, struct sr_core_task *task);
+void sr_core_feed_turn(struct sr_core *core);
+void sr_core_feed_stop(struct sr_core_peer *peer);
+
+#endif
