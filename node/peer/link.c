@@ -130,7 +130,8 @@ void link_send_hello(const struct sr_peers *peers, struct sr_stream *stream, uin
 {
     char text[REASON_MAX];
     snprintf(text, sizeof(text), "%s", refusal);
-    Strongroom__Hello hello = STRONGROOM__HELLO__INIT;
+    Strongroom__Hello hello;
+    strongroom__hello__init(&hello);
     hello.cluster_id = peers->cluster_id;
     hello.member_id = peers->self;
     hello.target_id = target;

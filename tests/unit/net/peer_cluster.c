@@ -231,7 +231,8 @@ const struct sr_peer_metrics *cluster_metrics(struct cluster *cluster, size_t of
 
 static void puppet_answer(struct puppet *puppet, const Strongroom__Hello *asked)
 {
-    Strongroom__Hello hello = STRONGROOM__HELLO__INIT;
+    Strongroom__Hello hello;
+    strongroom__hello__init(&hello);
     hello.cluster_id = asked->cluster_id;
     hello.member_id = asked->target_id;
     hello.target_id = asked->member_id;
@@ -365,7 +366,8 @@ void puppet_send_raw(struct puppet *puppet, const void *data, size_t size)
 
 void puppet_send_hello(struct puppet *puppet, size_t from, size_t to)
 {
-    Strongroom__Hello hello = STRONGROOM__HELLO__INIT;
+    Strongroom__Hello hello;
+    strongroom__hello__init(&hello);
     hello.cluster_id = CLUSTER_ID;
     hello.member_id = ID_OF(from);
     hello.target_id = ID_OF(to);

@@ -116,7 +116,8 @@ static void refuse_hello(struct cluster *cluster, void (*spoil)(Strongroom__Hell
 {
     struct puppet puppet = {0};
     puppet_connect(cluster, &puppet, 0, "node-2");
-    Strongroom__Hello hello = STRONGROOM__HELLO__INIT;
+    Strongroom__Hello hello;
+    strongroom__hello__init(&hello);
     hello.cluster_id = CLUSTER_ID;
     hello.member_id = ID_OF(1);
     hello.target_id = ID_OF(0);
