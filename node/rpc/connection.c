@@ -145,7 +145,9 @@ static void on_close(void *arg, struct sr_stream *stream, const struct sr_err *r
     if (!connection->greeted && !loop->stopping) {
         sr_count(&loop->rpc->metrics.failed_handshakes, 1);
     }
-    if (reason->status != SR_OK && !connection->closing) {
+    /* Clients that hang up when they have nothing open are nothing to write home about. */
+    bool is_worth_a_line = !connection->greeted || connection->call_count > 0;
+    if (reason->status != SR_OK && !connection->closing && is_worth_a_line) {
         rpc_loop_complain(loop, "connection lost", sr_stream_peer_address(stream), reason->text);
     }
     connection->closing = true;
@@ -226,10 +228,10 @@ static bool produce(struct rpc_connection *connection)
 static void balance_reading(struct rpc_connection *connection)
 {
     size_t pending = sr_stream_pending(connection->stream);
-    if (!connection->paused && pending > SR_CONNECTION_WRITE_BYTES_MAX) {
+    if (!connection->paused && pending > (size_t)SR_CONNECTION_WRITE_BYTES_MAX) {
         connection->paused = true;
         sr_stream_pause(connection->stream);
-    } else if (connection->paused && pending <= SR_CONNECTION_WRITE_BYTES_MAX / 2) {
+    } else if (connection->paused && pending <= (size_t)SR_CONNECTION_WRITE_BYTES_MAX / 2) {
         connection->paused = false;
         sr_stream_resume(connection->stream);
     }

@@ -61,7 +61,10 @@ void rpc_metrics_record(struct sr_rpc_metrics *metrics, const struct sr_call *ca
 void rpc_metrics_close(struct sr_rpc_metrics *metrics)
 {
     for (size_t i = 1; i < SR_RPC_METHODS_MAX; i++) {
-        const char *path = atomic_exchange(&metrics->methods[i].path, NULL);
-        sr_free((void *)(uintptr_t)path);
+        union {
+            const char *in;
+            char *out;
+        } path = {.in = atomic_exchange(&metrics->methods[i].path, NULL)};
+        sr_free(path.out);
     }
 }

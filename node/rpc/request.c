@@ -15,7 +15,7 @@
 #include "base/check.h"
 #include "node/rpc/internal.h"
 
-#define INCOMPLETE_BYTES_MAX (SR_CONNECTION_BODY_BYTES_MAX - 2 * REFILL_BYTES_MIN)
+#define INCOMPLETE_BYTES_MAX ((size_t)(SR_CONNECTION_BODY_BYTES_MAX - 2 * REFILL_BYTES_MIN))
 /* The connection's window is given back in steps of at least this. */
 #define REFILL_BYTES_MIN (1024 * 1024)
 /* That few answers never hold back further calls, however large they are: a slow download is no
@@ -117,6 +117,7 @@ int rpc_request_begin(nghttp2_session *session, const nghttp2_frame *frame, void
     return 0;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): nghttp2 chose its parameters */
 int rpc_request_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                        size_t name_size, const uint8_t *value, size_t value_size, uint8_t flags,
                        void *user_data)
@@ -130,7 +131,7 @@ int rpc_request_header(nghttp2_session *session, const nghttp2_frame *frame, con
         return 0;
     }
     call->header_bytes += name_size + value_size + 32; /* as RFC 9113, 6.5.2 counts */
-    if (call->header_bytes > SR_HEADER_BYTES_MAX) {
+    if (call->header_bytes > (size_t)SR_HEADER_BYTES_MAX) {
         return 0;
     }
     for (size_t i = 0; i < sizeof(known_headers) / sizeof(known_headers[0]); i++) {
@@ -147,7 +148,7 @@ int rpc_request_header(nghttp2_session *session, const nghttp2_frame *frame, con
 static bool refuse_headers(struct rpc_call *call)
 {
     struct sr_bytes content_type = {call->content_type.data, call->content_type.size};
-    if (call->header_bytes > SR_HEADER_BYTES_MAX) {
+    if (call->header_bytes > (size_t)SR_HEADER_BYTES_MAX) {
         rpc_answer(call, "431", SR_GRPC_RESOURCE_EXHAUSTED, "the request's headers are too large",
                    false);
     } else if (call->malformed || !call->has_path || !call->has_method) {
@@ -203,7 +204,7 @@ static void hand_over(struct rpc_call *call)
 static bool is_full_of_answers(const struct rpc_connection *connection)
 {
     return connection->answers_waiting >= ANSWERS_WAITING_MIN &&
-           connection->answer_bytes > SR_CONNECTION_WRITE_BYTES_MAX;
+           connection->answer_bytes > (size_t)SR_CONNECTION_WRITE_BYTES_MAX;
 }
 
 static void message_complete(struct rpc_call *call)

@@ -12,28 +12,31 @@
 /* Smaller answers are copied into the call's recycled buffer; larger ones change owner. */
 #define COPIED_REPLY_BYTES_MAX 4096
 
-#define CONST_HEADER(name, value)                                                                  \
-    {                                                                                              \
-        (uint8_t *)(uintptr_t)(name), (uint8_t *)(uintptr_t)(value), sizeof(name) - 1,             \
-            sizeof(value) - 1, NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE        \
-    }
-
 static const char *const code_texts[SR_RPC_CODES] = {
     "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16"};
+
+/* nghttp2 takes names and values as not const, though it does not write to them. */
+static uint8_t *unconst(const void *data)
+{
+    union {
+        const void *in;
+        uint8_t *out;
+    } pointer = {.in = data};
+    return pointer.out;
+}
 
 /* @value lives as long as the program. */
 static nghttp2_nv constant_header(const char *name, const char *value)
 {
-    return (nghttp2_nv){(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, strlen(name),
-                        strlen(value),
+    return (nghttp2_nv){unconst(name), unconst(value), strlen(name), strlen(value),
                         NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE};
 }
 
 /* @value is copied by nghttp2. */
 static nghttp2_nv copied_header(const char *name, struct sr_bytes value)
 {
-    return (nghttp2_nv){(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value.data, strlen(name),
-                        value.size, NGHTTP2_NV_FLAG_NO_COPY_NAME};
+    return (nghttp2_nv){unconst(name), unconst(value.data), strlen(name), value.size,
+                        NGHTTP2_NV_FLAG_NO_COPY_NAME};
 }
 
 /* "application/grpc", or the client's own kind of it. */
@@ -49,7 +52,6 @@ static nghttp2_nv content_type_header(const struct rpc_call *call)
 static ssize_t read_reply(nghttp2_session *session, int32_t stream_id, uint8_t *out, size_t size,
                           uint32_t *data_flags, nghttp2_data_source *source, void *user_data)
 {
-    static const nghttp2_nv trailers[] = {CONST_HEADER("grpc-status", "0")};
     (void)user_data;
     struct rpc_call *call = source->ptr;
     size_t filled = 0;
@@ -71,7 +73,8 @@ static ssize_t read_reply(nghttp2_session *session, int32_t stream_id, uint8_t *
     if (call->reply_left == 0) {
         call->connection->answers_waiting--;
         *data_flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
-        if (nghttp2_submit_trailer(session, stream_id, trailers, 1) != 0) {
+        nghttp2_nv trailer = constant_header("grpc-status", "0");
+        if (nghttp2_submit_trailer(session, stream_id, &trailer, 1) != 0) {
             return NGHTTP2_ERR_CALLBACK_FAILURE;
         }
     }
@@ -106,7 +109,7 @@ void sr_call_reply(struct sr_call *public_call, struct sr_buf *message)
     call->connection->answer_bytes += call->reply_left;
     call->connection->answers_waiting++;
 
-    nghttp2_nv headers[] = {CONST_HEADER(":status", "200"), content_type_header(call)};
+    nghttp2_nv headers[] = {constant_header(":status", "200"), content_type_header(call)};
     nghttp2_data_provider provider = {.source = {.ptr = call}, .read_callback = read_reply};
     check_submitted(call, nghttp2_submit_response(call->connection->session, call->stream_id,
                                                   headers, 2, &provider));

@@ -207,6 +207,8 @@ static void finish(void)
     sr_check(held_count == 0 && loop->deadlines.count == 0);
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static bool is_set_up;
