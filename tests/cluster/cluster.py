@@ -15,7 +15,7 @@ import grpc
 from etcd3.etcdrpc import rpc_pb2, rpc_pb2_grpc
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("STRONGROOM_BUILD", ROOT / "build")).resolve()
+BUILD = pathlib.Path(os.environ.get("STRONGROOM_BUILD", ROOT / "build" / "release")).resolve()
 STRONGROOMD = BUILD / "node" / "strongroomd"
 STRONGROOM = BUILD / "client" / "strongroom"
 
@@ -226,6 +226,7 @@ class Cluster:
 
     def leader(self):
         """The node that it and all other running nodes take for the leader, or None."""
+        self.check_alive()
         leaders = set()
         by_id = {}
         for node in self.nodes:
@@ -251,8 +252,6 @@ class Cluster:
 
     def wait_ready(self):
         """Until every running node knows the leader and serves linearizable reads."""
-        for node in self.nodes:
-            assert node.process is None or node.is_running(), f"{node.name} died:\n{node.log()}"
         leader = self.wait_leader()
         for node in self.nodes:
             if node.is_running():
@@ -290,14 +289,26 @@ class Cluster:
     def put(self, key, value, **options):
         assert self.etcdctl("put", key, value, **options).stdout == "OK\n"
 
-    def still_serves(self):
-        """The cluster takes and gives back a value, through every running node."""
+    def check_alive(self):
+        """No node that we started has ended by itself."""
         for node in self.nodes:
-            if node.is_running():
-                value = f"{random.random()}"
-                self.put("still-serves", value, nodes=[node])
-                assert self.get("still-serves", nodes=[node]) == value
             assert node.process is None or node.is_running(), f"{node.name} died:\n{node.log()}"
+
+    def still_serves(self):
+        """The cluster takes a value through every running node, and gives it back everywhere."""
+        self.check_alive()
+        running = [node for node in self.nodes if node.is_running()]
+        channels = [node.channel() for node in running]
+        stubs = [rpc_pb2_grpc.KVStub(channel) for channel in channels]
+        for stub in stubs:
+            value = str(random.random()).encode()
+            stub.Put(rpc_pb2.PutRequest(key=b"still-serves", value=value), timeout=20)
+            for other in stubs:
+                response = other.Range(rpc_pb2.RangeRequest(key=b"still-serves"), timeout=20)
+                assert response.kvs[0].value == value
+        for channel in channels:
+            channel.close()
+        self.check_alive()
 
     # ---- TLS without gRPC ----
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What nobody should send: each gets a clear answer, and the cluster goes on."""
 
-import os
+import random
 import socket
 import ssl
 
@@ -10,7 +10,7 @@ import pytest
 from cluster import Pki
 from etcd3.etcdrpc import rpc_pb2, rpc_pb2_grpc
 
-RANDOM = os.urandom(4096)
+RANDOM = random.Random(1).randbytes(4096)
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +97,7 @@ def test_txn_nested_10000_deep(channel):
 
 
 @pytest.mark.parametrize("message", [b"\xff" * 64, b"\x0a\x7f", RANDOM, b"\x0a\xff\xff\xff\xff\x0f",
-                                     b"\x00"])
+                                     b"\x00"], ids=["ff", "cut", "random", "huge", "zero"])
 def test_malformed_messages(channel, message):
     for path in ("KV/Range", "KV/Put", "KV/Txn", "KV/DeleteRange", "Maintenance/Alarm"):
         with pytest.raises(grpc.RpcError) as failed:
@@ -131,7 +131,8 @@ def ports(shared):
 @pytest.mark.parametrize("port", ["client", "peer"])
 @pytest.mark.parametrize("data", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", RANDOM,
                                   b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\0" * 4096,
-                                  b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"])
+                                  b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"],
+                         ids=["nothing", "http", "random", "http2", "zeros", "half-hello"])
 def test_garbage_instead_of_tls(shared, port, data):
     connections = []
     for _ in range(5):
@@ -198,7 +199,7 @@ def alpn_of(port):
 
 
 @pytest.mark.parametrize("port", ["client", "peer"])
-@pytest.mark.parametrize("alpn", [("http/1.1",), ()])
+@pytest.mark.parametrize("alpn", [("http/1.1",), ()], ids=["http1", "none"])
 def test_wrong_alpn(shared, port, alpn):
     client = "app" if port == "client" else "n2"
     expect_refused(shared, shared.tls_context(client, alpn=alpn), port,
@@ -224,7 +225,8 @@ def test_garbage_inside_tls(shared):
 
 
 @pytest.mark.parametrize("data", [RANDOM, b"\xff" * 64, b"\0" * 4096,
-                                  b"\x00\x00\x00\x04\x00\x00\x00\x00abcd"])
+                                  b"\x00\x00\x00\x04\x00\x00\x00\x00abcd"],
+                         ids=["random", "ff", "zeros", "frame"])
 def test_garbage_inside_peer_tls(shared, data):
     with handshake(shared, shared.tls_context("n2", alpn=alpn_of("peer")), "peer") as stream:
         stream.sendall(data)

@@ -35,7 +35,8 @@ def expect_exit(node, code, *texts):
     (lambda c: c.pop("data_dir"), "data_dir"),
     (lambda c: c["cluster"].update(members="n1"), "cluster.members"),
     (lambda c: c["cluster"]["members"][0].pop("zone"), "zone"),
-])
+], ids=["unknown", "unknown-nested", "not-a-number", "too-large", "negative", "not-a-level",
+        "no-such-member", "missing", "not-a-list", "no-zone"])
 def test_wrong_configuration(one_node, change, field):
     node = one_node.nodes[0]
     write_config(node, change)
@@ -51,7 +52,8 @@ def test_configuration_names_the_line(one_node):
     expect_exit(node, 2, f"{node.config_path}:4: surprise")
 
 
-@pytest.mark.parametrize("text", ["", "name: [", "\t\tname: x", "name: a\nname: b\n", "- 1\n"])
+@pytest.mark.parametrize("text", ["", "name: [", "\t\tname: x", "name: a\nname: b\n", "- 1\n"],
+                         ids=["empty", "open", "tabs", "twice", "list"])
 def test_no_configuration_at_all(one_node, text):
     node = one_node.nodes[0]
     node.config_path.write_text(text)
