@@ -14,10 +14,10 @@
  * While entries_in_flight entries are not yet committed, further commands gather, so that load
  * makes entries larger instead of more.
  */
+#include "proto/batch.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "node/consensus/internal.h"
-#include "proto/batch.h"
 
 #define COMMAND_HEADER_BYTES 4
 
@@ -45,7 +45,8 @@ void sr_core_propose(struct sr_core *core, struct sr_proposal *proposal)
         sr_core_proposal_refuse(core, proposal, SR_API_STOPPED);
         return;
     }
-    if (proposal->command.size > SR_BATCH_BYTES_MAX - SR_BATCH_HEADER_BYTES - COMMAND_HEADER_BYTES) {
+    if (proposal->command.size >
+        SR_BATCH_BYTES_MAX - SR_BATCH_HEADER_BYTES - COMMAND_HEADER_BYTES) {
         sr_core_proposal_refuse(core, proposal, SR_API_REQUEST_TOO_LARGE);
         return;
     }
@@ -236,8 +237,8 @@ static void expire_waiting(struct sr_core *core)
     while (batches->own.head != NULL &&
            proposal_of(batches->own.head)->deadline_ms <= core->now_ms) {
         struct sr_proposal *proposal = proposal_of(sr_core_list_pop(&batches->own));
-        sr_core_proposal_refuse(
-            core, proposal, core->leader == 0 ? SR_API_NO_LEADER : SR_API_TOO_MANY_REQUESTS);
+        sr_core_proposal_refuse(core, proposal,
+                                core->leader == 0 ? SR_API_NO_LEADER : SR_API_TOO_MANY_REQUESTS);
     }
     while (batches->guests.head != NULL &&
            guest_of(batches->guests.head)->deadline_ms <= core->now_ms) {
@@ -259,8 +260,7 @@ void sr_core_batches_expire(struct sr_core *core)
             continue;
         }
         bool same_leader = core->leader != 0 && batch->term == core->noticed_term;
-        sr_core_batch_refuse(core, batch,
-                             same_leader ? SR_API_TIMED_OUT : SR_API_TIMED_OUT_LEADER);
+        sr_core_batch_refuse(core, batch, same_leader ? SR_API_TIMED_OUT : SR_API_TIMED_OUT_LEADER);
         batch->deadline_ms = 0;
         if (!batch->placed) {
             core->batches.forwards--;

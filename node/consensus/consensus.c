@@ -1,1 +1,421 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Putting consensus together: the core's world (its env), start and stop, and what other threads
+ * may call.
+ *
+ * Order of the end: the loop, so that nothing reaches the core any more; the writer's threads;
+ * the core, which answers whoever still waits; the storage threads, which apply what they have.
+ */
+#include "node/consensus/consensus.h"
+
+#include <errno.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "node/consensus/loop.h"
+#include "proto/limits.h"
+
+void sr_proposal_free(struct sr_proposal *proposal)
+{
+    if (proposal != NULL) {
+        sr_buf_close(&proposal->command);
+        sr_free(proposal);
+    }
+}
+
+void sr_consensus_fail(void *arg, const struct sr_err *err)
+{
+    struct sr_consensus *consensus = arg;
+    if (!atomic_exchange(&consensus->failed, true)) {
+        consensus->options.on_failure(consensus->options.arg, err);
+    }
+}
+
+/* ---- the core's world ---- */
+
+static uint64_t env_now_ns(void *arg)
+{
+    (void)arg;
+    return sr_clock_monotonic_ns();
+}
+
+static uint32_t env_random(void *arg)
+{
+    (void)arg;
+    uint32_t value = 0;
+    sr_check(getrandom(&value, sizeof(value), 0) == (ssize_t)sizeof(value));
+    return value;
+}
+
+static int env_log_read(void *arg, uint64_t index, struct sr_buf *scratch,
+                        struct sr_log_entry *ret_entry, struct sr_err *err)
+{
+    struct sr_consensus *consensus = arg;
+    return sr_raftlog_read(consensus->options.log, index, scratch, ret_entry, err);
+}
+
+static int env_log_append_now(void *arg, const struct sr_log_entry *entry, struct sr_err *err)
+{
+    struct sr_consensus *consensus = arg;
+    sr_raftlog_append(consensus->options.log, entry, 1);
+    return sr_raftlog_sync(consensus->options.log, err);
+}
+
+static int env_get_manifest(void *arg, struct sr_buf *ret_data, struct sr_err *err)
+{
+    struct sr_consensus *consensus = arg;
+    return sr_raftlog_get_manifest(consensus->options.log, ret_data, err);
+}
+
+static int env_set_vote(void *arg, uint64_t term, uint64_t voted_for, struct sr_err *err)
+{
+    struct sr_consensus *consensus = arg;
+    return sr_raftlog_set_vote(consensus->options.log, term, voted_for, err);
+}
+
+static void env_log_submit(void *arg, struct sr_core_op *op)
+{
+    struct sr_consensus *consensus = arg;
+    sr_writer_op(consensus->writer, op);
+}
+
+static void env_task_submit(void *arg, struct sr_core_task *task)
+{
+    struct sr_consensus *consensus = arg;
+    sr_writer_task(consensus->writer, task);
+}
+
+static bool env_send(void *arg, uint64_t member, const Strongroom__Envelope *envelope,
+                     const struct sr_bytes *payload, size_t payload_count)
+{
+    struct sr_consensus *consensus = arg;
+    return consensus->peers != NULL &&
+           sr_peers_send(consensus->peers, member, envelope, payload, payload_count);
+}
+
+static void env_apply(void *arg, uint64_t index, const uint8_t *data, size_t size)
+{
+    struct sr_consensus *consensus = arg;
+    sr_applier_post(consensus->applier, index, data, size);
+}
+
+static void env_apply_backlog(void *arg, size_t *ret_entries, size_t *ret_bytes)
+{
+    struct sr_consensus *consensus = arg;
+    sr_applier_backlog(consensus->applier, ret_entries, ret_bytes);
+}
+
+static uint64_t env_durable_index(void *arg)
+{
+    struct sr_consensus *consensus = arg;
+    return sr_store_durable_index(consensus->options.store);
+}
+
+static void env_answer(void *arg, uint64_t origin, uint64_t sequence, enum sr_api_error error,
+                       uint64_t index)
+{
+    struct sr_consensus *consensus = arg;
+    sr_origins_answer(consensus->options.origins, origin, sequence, error, index);
+}
+
+static void env_proposal_done(void *arg, struct sr_proposal *proposal)
+{
+    struct sr_consensus *consensus = arg;
+    atomic_fetch_sub(&consensus->proposals_waiting, 1);
+    atomic_fetch_sub(&consensus->proposal_bytes_waiting, proposal->command.size);
+    sr_gauge_add(&consensus->metrics.proposals_waiting, -1);
+    sr_proposal_free(proposal);
+}
+
+static void env_read_done(void *arg, struct sr_read *read)
+{
+    struct sr_consensus *consensus = arg;
+    atomic_fetch_sub(&consensus->reads_waiting, 1);
+    sr_free(read);
+}
+
+static struct sr_core_env make_env(struct sr_consensus *consensus)
+{
+    return (struct sr_core_env){
+        .now_ns = env_now_ns,
+        .random = env_random,
+        .log_read = env_log_read,
+        .log_append_now = env_log_append_now,
+        .get_manifest = env_get_manifest,
+        .set_vote = env_set_vote,
+        .log_submit = env_log_submit,
+        .task_submit = env_task_submit,
+        .send = env_send,
+        .apply = env_apply,
+        .apply_backlog = env_apply_backlog,
+        .durable_index = env_durable_index,
+        .answer = env_answer,
+        .proposal_done = env_proposal_done,
+        .read_done = env_read_done,
+        .fail = sr_consensus_fail,
+        .arg = consensus,
+    };
+}
+
+/* ---- events from other threads and from the links ---- */
+
+static void on_full(void *arg, bool full)
+{
+    struct sr_consensus *consensus = arg;
+    atomic_store(&consensus->log_full, full);
+    sr_consensus_wake(consensus);
+}
+
+static void on_frame(void *arg, uint64_t member, const struct sr_frame *frame)
+{
+    struct sr_consensus *consensus = arg;
+    sr_core_receive(consensus->core, member, frame);
+}
+
+static void on_link(void *arg, uint64_t member, bool up)
+{
+    struct sr_consensus *consensus = arg;
+    sr_core_link(consensus->core, member, up);
+}
+
+/* ---- start and stop ---- */
+
+static int start_core(struct sr_consensus *consensus, const struct sr_consensus_options *options,
+                      struct sr_err *err)
+{
+    uint64_t ids[SR_MEMBERS_MAX];
+    for (size_t i = 0; i < options->member_count; i++) {
+        ids[i] = options->members[i].id;
+    }
+    struct sr_core_options core = {
+        .self = options->self,
+        .members = ids,
+        .member_count = options->member_count,
+        .election_timeout_ms = options->election_timeout_ms,
+        .log_state = options->log_state,
+        .log_bytes = sr_raftlog_disk_bytes(options->log),
+        .log_keep_bytes = options->log_keep_bytes,
+        .metrics = &consensus->metrics,
+        .env = make_env(consensus),
+    };
+    return sr_core_start(&core, &consensus->core, err);
+}
+
+static int open_peers(struct sr_consensus *consensus, const struct sr_consensus_options *options,
+                      struct sr_err *err)
+{
+    struct sr_peer_member members[SR_MEMBERS_MAX];
+    for (size_t i = 0; i < options->member_count; i++) {
+        members[i] = (struct sr_peer_member){.id = options->members[i].id,
+                                             .name = options->members[i].name,
+                                             .address = options->members[i].peer_address};
+    }
+    struct sr_peers_options peers = {
+        .loop = &consensus->loop,
+        .cluster_id = options->cluster_id,
+        .self = options->self,
+        .members = members,
+        .member_count = options->member_count,
+        .listen = options->peer_listen,
+        .tls = options->peer_tls,
+        .feature_level = 1,
+        .events = {.on_frame = on_frame, .on_link = on_link},
+        .arg = consensus,
+    };
+    return sr_peers_open(&peers, &consensus->peers, err);
+}
+
+static void init_sync(struct sr_consensus *consensus)
+{
+    pthread_condattr_t attributes;
+    sr_check(pthread_condattr_init(&attributes) == 0);
+    sr_check(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
+    sr_check(pthread_mutex_init(&consensus->info_mutex, NULL) == 0);
+    sr_check(pthread_cond_init(&consensus->info_changed, &attributes) == 0);
+    pthread_condattr_destroy(&attributes);
+    /* The bounds are ours: what waits stays counted after the loop has taken it. */
+    sr_mailbox_init(&consensus->proposals, SIZE_MAX, sr_consensus_wake, consensus);
+    sr_mailbox_init(&consensus->reads, SIZE_MAX, sr_consensus_wake, consensus);
+    sr_mailbox_init(&consensus->ops_done, SIZE_MAX, sr_consensus_wake, consensus);
+    sr_mailbox_init(&consensus->tasks_done, SIZE_MAX, sr_consensus_wake, consensus);
+}
+
+static void start_threads(struct sr_consensus *consensus)
+{
+    struct sr_applier_options applier = {
+        .store = consensus->options.store,
+        .origins = consensus->options.origins,
+        .on_applied = sr_consensus_wake,
+        .on_durable = sr_consensus_wake,
+        .on_failure = sr_consensus_fail,
+        .arg = consensus,
+    };
+    consensus->applier = sr_applier_start(&applier);
+    struct sr_writer_options writer = {
+        .log = consensus->options.log,
+        .ops_done = &consensus->ops_done,
+        .tasks_done = &consensus->tasks_done,
+        .on_full = on_full,
+        .on_failure = sr_consensus_fail,
+        .arg = consensus,
+    };
+    consensus->writer = sr_writer_start(&writer);
+}
+
+/* Whoever posted after the loop took its last mail. */
+static void answer_late(struct sr_consensus *consensus)
+{
+    struct sr_mail *list = sr_mailbox_take(&consensus->proposals);
+    while (list != NULL) {
+        struct sr_proposal *proposal = sr_container(list, struct sr_proposal, mail);
+        list = list->next;
+        env_answer(consensus, proposal->origin, proposal->sequence, SR_API_STOPPED, 0);
+        env_proposal_done(consensus, proposal);
+    }
+    list = sr_mailbox_take(&consensus->reads);
+    while (list != NULL) {
+        struct sr_read *read = sr_container(list, struct sr_read, mail);
+        list = list->next;
+        env_answer(consensus, read->origin, read->sequence, SR_API_STOPPED, 0);
+        env_read_done(consensus, read);
+    }
+    list = sr_mailbox_take(&consensus->tasks_done);
+    while (list != NULL) {
+        struct sr_core_task *task = sr_container(list, struct sr_core_task, mail);
+        list = list->next;
+        sr_core_task_free(task);
+    }
+    (void)sr_mailbox_take(&consensus->ops_done); /* the core's */
+}
+
+/* Once the loop's thread is gone, or if it never was there. */
+static void tear_down(struct sr_consensus *consensus)
+{
+    atomic_store(&consensus->stopping, true);
+    sr_writer_stop(consensus->writer);
+    if (consensus->core != NULL) {
+        sr_core_stop(consensus->core);
+    }
+    sr_applier_stop(consensus->applier);
+    sr_consensus_loop_close(consensus);
+    answer_late(consensus);
+    sr_mailbox_close(&consensus->proposals);
+    sr_mailbox_close(&consensus->reads);
+    sr_mailbox_close(&consensus->ops_done);
+    sr_mailbox_close(&consensus->tasks_done);
+    pthread_cond_destroy(&consensus->info_changed);
+    pthread_mutex_destroy(&consensus->info_mutex);
+    sr_free(consensus);
+}
+
+int sr_consensus_start(const struct sr_consensus_options *options, struct sr_consensus **ret,
+                       struct sr_err *err)
+{
+    sr_check(options->member_count >= 1 && options->member_count <= SR_MEMBERS_MAX);
+    struct sr_consensus *consensus = sr_zalloc(sizeof(*consensus));
+    consensus->options = *options;
+    consensus->options.members = NULL;
+    consensus->options.peer_tls = NULL;
+    if (sr_consensus_loop_open(consensus) != SR_OK) {
+        sr_free(consensus);
+        return sr_err_set(err, SR_LIMIT, "cannot make an event loop: too few file descriptors");
+    }
+    init_sync(consensus);
+    start_threads(consensus);
+    int status = start_core(consensus, options, err);
+    if (status == SR_OK) {
+        status = open_peers(consensus, options, err);
+    }
+    if (status != SR_OK) {
+        tear_down(consensus);
+        return status;
+    }
+    sr_consensus_loop_run(consensus);
+    *ret = consensus;
+    return SR_OK;
+}
+
+void sr_consensus_stop(struct sr_consensus *consensus)
+{
+    sr_consensus_loop_stop(consensus);
+    tear_down(consensus);
+}
+
+/* ---- any thread ---- */
+
+static struct timespec deadline_in(unsigned timeout_ms)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += timeout_ms / 1000;
+    at.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (at.tv_nsec >= 1000000000) {
+        at.tv_sec++;
+        at.tv_nsec -= 1000000000;
+    }
+    return at;
+}
+
+bool sr_consensus_step_down(struct sr_consensus *consensus, unsigned timeout_ms)
+{
+    struct timespec deadline = deadline_in(timeout_ms);
+    int waited = 0;
+    atomic_store(&consensus->stepping_down, true);
+    sr_consensus_wake(consensus);
+    pthread_mutex_lock(&consensus->info_mutex);
+    while (consensus->info.is_leader && waited != ETIMEDOUT) {
+        waited =
+            pthread_cond_timedwait(&consensus->info_changed, &consensus->info_mutex, &deadline);
+    }
+    bool leads = consensus->info.is_leader;
+    pthread_mutex_unlock(&consensus->info_mutex);
+    return !leads;
+}
+
+bool sr_consensus_propose(struct sr_consensus *consensus, struct sr_proposal *proposal)
+{
+    size_t bytes = proposal->command.size;
+    size_t count = atomic_fetch_add(&consensus->proposals_waiting, 1);
+    size_t total = atomic_fetch_add(&consensus->proposal_bytes_waiting, bytes);
+    if (count >= SR_PROPOSALS_WAITING_MAX || total + bytes > SR_PROPOSAL_BYTES_WAITING_MAX ||
+        atomic_load(&consensus->stopping)) {
+        atomic_fetch_sub(&consensus->proposals_waiting, 1);
+        atomic_fetch_sub(&consensus->proposal_bytes_waiting, bytes);
+        return false;
+    }
+    sr_gauge_add(&consensus->metrics.proposals_waiting, 1);
+    sr_mailbox_post_always(&consensus->proposals, &proposal->mail);
+    return true;
+}
+
+bool sr_consensus_read(struct sr_consensus *consensus, struct sr_read *read)
+{
+    size_t count = atomic_fetch_add(&consensus->reads_waiting, 1);
+    if (count >= SR_READS_WAITING_MAX || atomic_load(&consensus->stopping)) {
+        atomic_fetch_sub(&consensus->reads_waiting, 1);
+        return false;
+    }
+    sr_mailbox_post_always(&consensus->reads, &read->mail);
+    return true;
+}
+
+void sr_consensus_info(const struct sr_consensus *consensus, struct sr_consensus_info *ret_info)
+{
+    pthread_mutex_t *mutex = (pthread_mutex_t *)(uintptr_t)&consensus->info_mutex;
+    pthread_mutex_lock(mutex);
+    *ret_info = consensus->info;
+    pthread_mutex_unlock(mutex);
+}
+
+const struct sr_consensus_metrics *sr_consensus_metrics(const struct sr_consensus *consensus)
+{
+    return &consensus->metrics;
+}
+
+const struct sr_peers *sr_consensus_peers(const struct sr_consensus *consensus)
+{
+    return consensus->peers;
+}

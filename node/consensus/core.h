@@ -75,7 +75,6 @@ struct sr_core_env {
     int (*set_vote)(void *arg, uint64_t term, uint64_t voted_for, struct sr_err *err);
     void (*log_submit)(void *arg, struct sr_core_op *op);
     void (*task_submit)(void *arg, struct sr_core_task *task);
-    uint64_t (*log_disk_bytes)(void *arg);
     /* ---- network; false when it could not be queued ---- */
     bool (*send)(void *arg, uint64_t member, const Strongroom__Envelope *envelope,
                  const struct sr_bytes *payload, size_t payload_count);

@@ -81,8 +81,7 @@ void sr_core_forward(struct sr_core *core)
 {
     struct sr_core_batches *batches = &core->batches;
     struct sr_core_peer *leader = sr_core_peer(core, core->leader);
-    if (sr_core_leads(core) || leader == NULL ||
-        core->now_ms < batches->forward_not_before_ms) {
+    if (sr_core_leads(core) || leader == NULL || core->now_ms < batches->forward_not_before_ms) {
         return;
     }
     while (batches->own.head != NULL && batches->forwards < SR_CORE_FORWARDS_MAX &&

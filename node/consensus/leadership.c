@@ -94,8 +94,7 @@ void sr_core_leadership_hand_over(struct sr_core *core)
     raft_index best_match = 0;
     for (size_t i = 0; i < core->peer_count; i++) {
         raft_index match = 0;
-        if (core->peers[i].up &&
-            raft_match_index(&core->raft, core->peers[i].id, &match) == 0 &&
+        if (core->peers[i].up && raft_match_index(&core->raft, core->peers[i].id, &match) == 0 &&
             (best == 0 || match > best_match)) {
             best = core->peers[i].id;
             best_match = match;

@@ -40,7 +40,8 @@ int sr_core_manifest_unpack(struct sr_bytes data, struct sr_core_manifest *ret_m
     }
     if (manifest.index == 0 || manifest.term == 0 || manifest.configuration_index == 0 ||
         manifest.configuration_index > manifest.index) {
-        return sr_err_set(err, SR_CORRUPT, "log manifest: index %llu, term %llu, configuration %llu",
+        return sr_err_set(err, SR_CORRUPT,
+                          "log manifest: index %llu, term %llu, configuration %llu",
                           (unsigned long long)manifest.index, (unsigned long long)manifest.term,
                           (unsigned long long)manifest.configuration_index);
     }

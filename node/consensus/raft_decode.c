@@ -97,8 +97,8 @@ static bool contradiction(struct sr_core *core, const struct sr_core_peer *peer,
     if (found) {
         struct sr_err err;
         sr_err_set(&err, SR_CORRUPT,
-                   "entry %" PRIu64 " is committed here in term %" PRIu64
-                   ", but leader %" PRIu64 " has another: one of the logs is damaged",
+                   "entry %" PRIu64 " is committed here in term %" PRIu64 ", but leader %" PRIu64
+                   " has another: one of the logs is damaged",
                    index, sr_core_term_of(core, index), peer->id);
         sr_core_fail(core, &err);
     }

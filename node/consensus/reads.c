@@ -148,8 +148,8 @@ static bool confirmed_by_majority(struct sr_core *core)
         }
         struct sr_core_peer *peer = sr_core_peer(core, conf->servers[i].id);
         voters++;
-        confirmed += peer == NULL ? conf->servers[i].id == core->options.self
-                                  : peer->term_confirmed;
+        confirmed +=
+            peer == NULL ? conf->servers[i].id == core->options.self : peer->term_confirmed;
     }
     return confirmed > voters / 2 || !sr_core_guarded(core, SR_GUARD_READ_ROUND);
 }

@@ -62,8 +62,8 @@ int sr_core_snapshots_put(struct sr_core *core, const struct raft_snapshot *snap
 static void release(struct sr_core *core)
 {
     struct sr_core_snapshots *snapshots = &core->snapshots;
-    uint64_t index = sr_marks_index_before(&core->marks, snapshots->index,
-                                           core->options.log_keep_bytes);
+    uint64_t index =
+        sr_marks_index_before(&core->marks, snapshots->index, core->options.log_keep_bytes);
     if (snapshots->releasing || index <= snapshots->released || core->failed) {
         return;
     }
@@ -96,8 +96,7 @@ static unsigned trailing(const struct sr_core *core, uint64_t index)
     if (!sr_core_guarded(core, SR_GUARD_TRAILING)) {
         return 0;
     }
-    uint64_t from =
-        sr_marks_index_before(&core->marks, index, core->options.trailing_bytes);
+    uint64_t from = sr_marks_index_before(&core->marks, index, core->options.trailing_bytes);
     uint64_t count = index - from;
     return count == 0 ? 1 : count > UINT_MAX ? UINT_MAX : (unsigned)count;
 }

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The inside of struct sr_consensus: what its two halves share, consensus.c (the outside, any
+ * thread) and loop.c (the consensus loop).
+ */
+#ifndef SR_NODE_CONSENSUS_LOOP_H
+#define SR_NODE_CONSENSUS_LOOP_H
+
+#include <pthread.h>
+#include <uv.h>
+
+#include "node/consensus/core.h"
+#include "node/consensus/writer.h"
+
+struct sr_consensus {
+    struct sr_consensus_options options; /* without members */
+    struct sr_consensus_metrics metrics;
+    struct sr_core *core;
+    struct sr_peers *peers;
+    struct sr_applier *applier;
+    struct sr_writer *writer;
+
+    uv_loop_t loop;
+    uv_thread_t thread;
+    uv_async_t wake;
+    uv_timer_t tick;
+    uv_prepare_t turn;
+
+    /* Into the loop. */
+    struct sr_mailbox proposals;
+    struct sr_mailbox reads;
+    struct sr_mailbox ops_done;
+    struct sr_mailbox tasks_done;
+    atomic_size_t proposals_waiting;
+    atomic_size_t proposal_bytes_waiting;
+    atomic_size_t reads_waiting;
+    atomic_bool log_full;
+    atomic_bool stepping_down;
+    atomic_bool stopping; /* nothing is let in any more */
+    atomic_bool failed;
+
+    /* Out of it. */
+    pthread_mutex_t info_mutex;
+    pthread_cond_t info_changed; /* whether we lead */
+    struct sr_consensus_info info;
+};
+
+void sr_consensus_fail(void *arg, const struct sr_err *err);
+
+/* loop.c: the loop and its handles, on the calling thread; then its thread. */
+int sr_consensus_loop_open(struct sr_consensus *consensus);
+void sr_consensus_loop_run(struct sr_consensus *consensus);
+/* Close links and tick, end the thread. sr_consensus_wake is still allowed after this. */
+void sr_consensus_loop_stop(struct sr_consensus *consensus);
+void sr_consensus_loop_close(struct sr_consensus *consensus);
+/* What a mailbox of the loop wakes. */
+void sr_consensus_wake(void *arg);
+
+#endif
