@@ -131,7 +131,8 @@ static int put_log(struct flush *flush, struct sr_err *err)
     for (; rc == SR_OK && entry != NULL; entry = entry->log_next)
         rc = put_record(flush, cursor, entry, &plain, err);
     mdb_cursor_close(cursor);
-    sr_secret_wipe(plain.data, plain.size);
+    if (plain.data != NULL)
+        sr_secret_wipe(plain.data, plain.capacity);
     sr_buf_close(&plain);
     return rc;
 }

@@ -2,6 +2,7 @@
 #include "tests/unit/storage/store_fixture.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 
 #include "base/alloc.h"
@@ -101,6 +102,41 @@ static void a_view_sees_whole_revisions_only(void **state)
     assert_int_equal(sr_view_revision(view), 2);
     fixture_ok(sr_view_get(view, sr_bytes_of("a"), INT64_MAX, &version, &err), &err);
     assert_int_equal(version.mod_revision, 2);
+    sr_view_close(view);
+}
+
+static void *open_one(void *arg)
+{
+    struct sr_view **view = arg;
+    struct sr_err err = {0};
+
+    return (void *)(intptr_t)sr_view_open(fixture.store, view, &err);
+}
+
+/* Versions up to a compact revision may be gone before a view has taken that revision in. */
+static void a_view_that_compaction_overtook_is_taken_anew(void **state)
+{
+    struct sr_view *view = NULL;
+    bool counted = false;
+    pthread_t reader;
+    void *rc;
+
+    (void)state;
+    for (int i = 0; i < 5; i++)
+        fixture_put(&fixture, "a", "v");
+    atomic_store(&fixture.store->compacting_to, 4);
+    assert_int_equal(pthread_create(&reader, NULL, open_one, &view), 0);
+    while (!counted) {
+        pthread_mutex_lock(&fixture.store->mutex);
+        counted = fixture.store->views_open == 1;
+        pthread_mutex_unlock(&fixture.store->mutex);
+    }
+    for (int i = 0; i < 1000; i++)
+        sched_yield();
+    fixture_compact(&fixture, 4);
+    assert_int_equal(pthread_join(reader, &rc), 0);
+    assert_null(rc);
+    assert_int_equal(sr_view_compact_revision(view), 4);
     sr_view_close(view);
 }
 
@@ -393,6 +429,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(begins_as_etcd_does, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reads_from_every_layer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_view_sees_whole_revisions_only, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_view_that_compaction_overtook_is_taken_anew, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(keeps_what_was_flushed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(flushes_an_index_that_moved_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(is_full_with_two_memtables, set_up, tear_down),
