@@ -163,11 +163,12 @@ void sr_listener_close(struct sr_listener *listener, void (*done)(void *arg), vo
 
 uint16_t sr_listener_port(const struct sr_listener *listener)
 {
-    struct sockaddr_storage address = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+    } address = {0};
     socklen_t size = sizeof(address);
-    sr_check(getsockname(listener->fd, (struct sockaddr *)&address, &size) == 0);
-    if (address.ss_family == AF_INET6) {
-        return ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
-    }
-    return ntohs(((struct sockaddr_in *)&address)->sin_port);
+    sr_check(getsockname(listener->fd, &address.any, &size) == 0);
+    return ntohs(address.any.sa_family == AF_INET6 ? address.in6.sin6_port : address.in.sin_port);
 }

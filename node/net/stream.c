@@ -52,12 +52,12 @@ void stream_close_handles(struct sr_stream *stream)
 
 void stream_abort(struct sr_stream *stream, int status, const char *format, ...)
 {
+    char text[SR_ERR_TEXT_MAX];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args); /* NOLINT: it is */
+    va_end(args);
     if (stream->state < STREAM_CLOSING) {
-        char text[SR_ERR_TEXT_MAX];
-        va_list args;
-        va_start(args, format);
-        vsnprintf(text, sizeof(text), format, args);
-        va_end(args);
         sr_err_set(&stream->reason, status, "%s", text);
     }
     stream_close_handles(stream);
@@ -185,27 +185,27 @@ static void on_connected(uv_connect_t *request, int status)
     stream_process(stream);
 }
 
-struct sr_stream *sr_stream_connect(uv_loop_t *loop, const struct sockaddr *address,
-                                    struct sr_tls *tls, const char *server_name,
-                                    uint64_t handshake_timeout_ms,
+struct sr_stream *sr_stream_connect(uv_loop_t *loop, const struct sr_stream_target *target,
+                                    struct sr_tls *tls, uint64_t handshake_timeout_ms,
                                     const struct sr_stream_events *events, void *arg,
                                     struct sr_err *err)
 {
-    size_t name_size = strlen(server_name);
-    if (name_size == 0 || name_size >= SR_HOST_TEXT_MAX || server_name[0] == '.') {
-        sr_err_set(err, SR_INVALID, "\"%.300s\" is not a DNS name", server_name);
+    const char *name = target->server_name;
+    size_t name_size = strlen(name);
+    if (name_size == 0 || name_size >= SR_HOST_TEXT_MAX || name[0] == '.') {
+        sr_err_set(err, SR_INVALID, "\"%.300s\" is not a DNS name", name);
         return NULL;
     }
     struct sr_stream *stream = stream_new(loop, tls, events, arg, err);
     if (stream == NULL) {
         return NULL;
     }
-    memcpy(stream->server_name, server_name, name_size + 1);
-    sr_address_format(address, stream->peer_address);
+    memcpy(stream->server_name, name, name_size + 1);
+    sr_address_format(target->address, stream->peer_address);
     stream->state = STREAM_CONNECTING;
     stream->ssl = stream_ssl_new(stream);
     stream_start_timer(stream, handshake_timeout_ms);
-    int failure = uv_tcp_connect(&stream->connect, &stream->tcp, address, on_connected);
+    int failure = uv_tcp_connect(&stream->connect, &stream->tcp, target->address, on_connected);
     if (failure != 0) {
         stream_abort(stream, SR_NETWORK, "connect to %s: %s", stream->peer_address,
                      uv_strerror(failure));

@@ -25,7 +25,7 @@
 struct sr_stream;
 
 /* on_drain comes at this much: the kernel's own buffer keeps the line busy meanwhile. */
-#define SR_STREAM_LOW_BYTES (64 * 1024)
+#define SR_STREAM_LOW_BYTES ((size_t)64 * 1024)
 
 struct sr_stream_events {
     /* The handshake is done, the other side's certificate verified. */
@@ -45,11 +45,17 @@ struct sr_stream *sr_stream_accept(uv_loop_t *loop, uv_os_sock_t fd, struct sr_t
                                    uint64_t handshake_timeout_ms,
                                    const struct sr_stream_events *events, void *arg,
                                    struct sr_err *err);
-/* Connect to @address and shake hands as the client. The server's certificate must be of the CA
- * and carry @server_name (a DNS name) in its SAN. Failures to connect come as on_close. */
-struct sr_stream *sr_stream_connect(uv_loop_t *loop, const struct sockaddr *address,
-                                    struct sr_tls *tls, const char *server_name,
-                                    uint64_t handshake_timeout_ms,
+
+struct sr_stream_target {
+    const struct sockaddr *address;
+    const char *server_name; /* DNS name that the server's certificate must carry in its SAN */
+};
+
+/* Connect to @target (copied) and shake hands as the client. The server's certificate must be of
+ * the CA and carry the name. NULL with @err when the name is none or libuv will not have it;
+ * failures to connect come as on_close. */
+struct sr_stream *sr_stream_connect(uv_loop_t *loop, const struct sr_stream_target *target,
+                                    struct sr_tls *tls, uint64_t handshake_timeout_ms,
                                     const struct sr_stream_events *events, void *arg,
                                     struct sr_err *err);
 

@@ -75,6 +75,7 @@ static int load_ca(SSL_CTX *ctx, const char *path, struct sr_err *err)
 }
 
 /* Without this OpenSSL asks for a pass phrase on the terminal. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): the type is OpenSSL's */
 static int no_pass_phrase(char *out, int size, int writing, void *arg)
 {
     (void)out;
@@ -247,6 +248,7 @@ int sr_tls_server_new(const struct sr_tls_files *files, const char *alpn, bool r
     if (status != SR_OK) {
         return status;
     }
+    sr_check(tls != NULL);
     if (tls->alpn[0] != 0) {
         SSL_CTX_set_client_hello_cb(tls->ctx, require_alpn, NULL);
         SSL_CTX_set_alpn_select_cb(tls->ctx, select_alpn, tls);
@@ -272,6 +274,7 @@ int sr_tls_client_new(const struct sr_tls_files *files, const char *alpn, struct
     if (status != SR_OK) {
         return status;
     }
+    sr_check(tls != NULL);
     if (tls->alpn[0] != 0) {
         sr_check(SSL_CTX_set_alpn_protos(tls->ctx, tls->alpn, tls->alpn[0] + 1u) == 0);
     }

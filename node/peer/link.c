@@ -185,7 +185,7 @@ void link_copy_printable(char *out, size_t size, const char *text)
     for (; used + 1 < size && text[used] != '\0'; used++) {
         unsigned char c = (unsigned char)text[used];
         bool is_plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
-        out[used] = is_plain ? (char)c : '?';
+        out[used] = (char)(is_plain ? c : '?');
     }
     out[used] = '\0';
 }

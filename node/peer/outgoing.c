@@ -211,15 +211,16 @@ static const struct sr_stream_events stream_events = {
 static void connect_to(struct outgoing *outgoing, const struct sockaddr *address)
 {
     struct sr_err err = {0};
-    outgoing->stream = sr_stream_connect(outgoing->peers->loop, address,
-                                         outgoing->peers->client_tls, outgoing->member->name,
+    struct sr_peers *peers = outgoing->peers;
+    struct sr_stream_target target = {address, outgoing->member->name};
+    outgoing->stream = sr_stream_connect(peers->loop, &target, peers->client_tls,
                                          CONNECT_TIMEOUT_MS, &stream_events, outgoing, &err);
     if (outgoing->stream == NULL) {
         failed(outgoing, &err);
         return;
     }
     outgoing->state = OUTGOING_CONNECTING;
-    outgoing->peers->references++;
+    peers->references++;
     link_input_init(&outgoing->input);
 }
 
@@ -230,6 +231,7 @@ static const struct sockaddr *choose(const struct addrinfo *found, unsigned atte
     for (const struct addrinfo *at = found; at != NULL; at = at->ai_next) {
         count++;
     }
+    sr_check(count > 0);
     for (unsigned skip = attempt % count; skip > 0; skip--) {
         found = found->ai_next;
     }

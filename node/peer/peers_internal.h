@@ -158,7 +158,8 @@ void outgoing_tick(struct outgoing *outgoing, uint64_t now_ns);
 void outgoing_close(struct outgoing *outgoing, bool abort);
 
 /* incoming.c */
-void incoming_accept(void *peers, uv_os_sock_t fd);
+/* @arg: the peers. */
+void incoming_accept(void *arg, uv_os_sock_t fd);
 void incoming_tick(struct incoming *incoming, uint64_t now_ns);
 void incoming_close(struct incoming *incoming, bool abort);
 

@@ -316,9 +316,9 @@ void puppet_connect(struct cluster *cluster, struct puppet *puppet, size_t to, c
     puppet_init(puppet, cluster);
     assert_int_equal(sr_address_numeric(cluster->addresses[to], &address, NULL), SR_OK);
     struct sr_tls *tls = cluster_tls(stem, false);
+    struct sr_stream_target target = {(struct sockaddr *)&address, cluster->members[to].name};
     puppet->stream =
-        sr_stream_connect(&cluster->loop, (struct sockaddr *)&address, tls,
-                          cluster->members[to].name, PATIENCE_MS, &puppet_events, puppet, NULL);
+        sr_stream_connect(&cluster->loop, &target, tls, PATIENCE_MS, &puppet_events, puppet, NULL);
     sr_tls_free(tls);
     assert_non_null(puppet->stream);
     cluster_run(cluster, puppet_is_open, puppet);

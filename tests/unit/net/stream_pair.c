@@ -172,8 +172,9 @@ void side_connect(struct fixture *fixture, struct side *side, struct sr_tls *tls
 {
     struct sockaddr_in address = address_of(fixture);
     side->fixture = fixture;
-    side->stream = sr_stream_connect(&fixture->loop, (struct sockaddr *)&address, tls, server_name,
-                                     fixture->timeout_ms, &side_events, side, NULL);
+    struct sr_stream_target target = {(struct sockaddr *)&address, server_name};
+    side->stream = sr_stream_connect(&fixture->loop, &target, tls, fixture->timeout_ms,
+                                     &side_events, side, NULL);
     assert_non_null(side->stream);
 }
 

@@ -241,8 +241,8 @@ static void a_name_that_is_none_is_refused_at_once(void **state)
     struct sr_stream_events events = {0};
     for (size_t i = 0; i < 3; i++) {
         struct sr_err err = {0};
-        assert_null(sr_stream_connect(&fixture.loop, (struct sockaddr *)&address, tls, names[i],
-                                      1000, &events, NULL, &err));
+        struct sr_stream_target target = {(struct sockaddr *)&address, names[i]};
+        assert_null(sr_stream_connect(&fixture.loop, &target, tls, 1000, &events, NULL, &err));
         assert_int_equal(err.status, SR_INVALID);
     }
     sr_tls_free(tls);
