@@ -95,7 +95,9 @@ static int compare_items(const void *left, const void *right, void *arg)
 
 static void sort_and_cut(struct sr_range_sorter *sorter)
 {
-    qsort_r(sorter->items, sorter->count, sizeof(struct item *), compare_items, sorter);
+    if (sorter->count > 1) {
+        qsort_r(sorter->items, sorter->count, sizeof(struct item *), compare_items, sorter);
+    }
     int64_t limit = sorter->request->limit;
     if (limit > 0 && (uint64_t)limit < sorter->count) {
         drop_from(sorter, (size_t)limit);

@@ -4,6 +4,8 @@
  */
 #include "tests/unit/storage/commands.h"
 
+#include <sched.h>
+
 #include "proto/limits.h"
 #include "storage/requests.h"
 
@@ -254,6 +256,42 @@ static void swapped_answers_are_found_out(void **state)
     assert_int_equal(sr_store_open(&fixture->options, &fixture->store, &err), SR_CORRUPT);
 }
 
+static atomic_bool flusher_stops;
+
+static void *flusher(void *arg)
+{
+    struct fixture *fixture = arg;
+    struct sr_err err = {0};
+    int rc = SR_OK;
+    while (rc == SR_OK && !atomic_load(&flusher_stops)) {
+        rc = sr_store_flush(fixture->store, &err);
+        (void)sched_yield();
+    }
+    return rc == SR_OK ? NULL : fixture;
+}
+
+/* Answers pass from the memory to the disk while they are asked for. */
+static void flushing_beside_retries(void **state)
+{
+    struct fixture *fixture = *state;
+    pthread_t thread;
+    void *failed = NULL;
+    uint64_t seed = 0x1d5;
+    atomic_store(&flusher_stops, false);
+    assert_int_equal(pthread_create(&thread, NULL, flusher, fixture), 0);
+    for (uint64_t id = 0; id < 3000; id++) {
+        applied(fixture, with_id(put_text("k", "v"), id));
+        uint64_t earlier = id - fixture_random(&seed) % (id < 200 ? id + 1 : 200);
+        assert_int_equal(applied(fixture, with_id(put_text("k", "v"), earlier)),
+                         (int64_t)earlier + 2);
+        (void)sr_store_freeze(fixture->store, id % 50 == 0);
+        sr_arena_reset(&commands_arena);
+    }
+    atomic_store(&flusher_stops, true);
+    assert_int_equal(pthread_join(thread, &failed), 0);
+    assert_null(failed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +305,7 @@ int main(void)
         commands_test(the_oldest_are_forgotten_first),
         commands_test(what_is_remembered_survives_restarts),
         commands_test(swapped_answers_are_found_out),
+        commands_test(flushing_beside_retries),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
