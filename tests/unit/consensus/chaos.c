@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "chaos.h"
+
+#include <stdio.h>
+
+static size_t alive_count(const struct sim *sim)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < sim->count; i++) {
+        count += sim->nodes[i].alive;
+    }
+    return count;
+}
+
+static void crash_or_restart(struct sim *sim, size_t node)
+{
+    struct sr_err err;
+    if (sim->nodes[node].alive && alive_count(sim) > 1) {
+        sim_crash(sim, node);
+    } else if (!sim->nodes[node].alive && sim_restart(sim, node, &err) != SR_OK) {
+        sim_violate(sim, "restart of node %zu: %s", node + 1, err.text);
+    }
+}
+
+static void act(struct sim *sim)
+{
+    size_t a = sim_random(sim, sim->count);
+    size_t b = sim_random(sim, sim->count);
+    bool alive = sim->nodes[a].alive;
+    switch (sim_random(sim, 40)) {
+    case 0:
+    case 1:
+    case 2:
+        crash_or_restart(sim, a);
+        break;
+    case 3:
+        sim_isolate(sim, a, true);
+        break;
+    case 4:
+        if (a != b) {
+            sim_cut(sim, a, b, true);
+        }
+        break;
+    case 5:
+    case 6:
+    case 7:
+        sim_heal(sim);
+        break;
+    case 8:
+        if (a != b) {
+            sim_reset_link(sim, a, b);
+        }
+        break;
+    default:
+        if (alive && sim_random(sim, 3) == 0) {
+            sim_read(sim, a);
+        } else if (alive) {
+            sim_propose(sim, a);
+        }
+        break;
+    }
+}
+
+static void check_failures(struct sim *sim)
+{
+    for (size_t i = 0; i < sim->count; i++) {
+        if (sim->nodes[i].failed) {
+            sim_violate(sim, "node %zu stopped: %.150s", i + 1, sim->nodes[i].failure.text);
+        }
+    }
+}
+
+void chaos_run(struct sim *sim, unsigned ms)
+{
+    uint64_t end_ns = sim->now_ns + (uint64_t)ms * 1000000;
+    sim_start(sim);
+    while (sim->now_ns < end_ns && sim->violation[0] == 0) {
+        act(sim);
+        sim_run(sim, (unsigned)sim_random(sim, 50), NULL);
+        check_failures(sim);
+    }
+    if (sim->violation[0] == 0) {
+        sim_finish(sim);
+    }
+    check_failures(sim);
+    if (sim->violation[0] != 0) {
+        fprintf(stderr, "seed %llu: %s\n", (unsigned long long)sim->seed, sim->violation);
+    }
+}
