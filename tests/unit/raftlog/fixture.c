@@ -295,7 +295,7 @@ static bool entry_matches(struct sr_raftlog *log, const struct fx_model *model, 
     fill(data, expected->size, expected->seed);
     bool good = entry.term == expected->term && entry.type == expected->type &&
                 entry.data.size == expected->size &&
-                memcmp(entry.data.data, data, expected->size) == 0;
+                (expected->size == 0 || memcmp(entry.data.data, data, expected->size) == 0);
     sr_free(data);
     if (!good) {
         snprintf(why, 128, "entry %llu is another one", (unsigned long long)index);
