@@ -9,6 +9,9 @@
 #include "base/check.h"
 #include "node/net/stream_internal.h"
 
+/* TLS 1.3: header 5, content type 1, tag 16. */
+#define RECORD_OVERHEAD ((size_t)22)
+
 static void empty(struct sr_buf *buf)
 {
     if (buf->capacity > STREAM_KEEP_BYTES) {
@@ -42,6 +45,8 @@ static bool seal(struct sr_stream *stream)
         return true;
     }
     size_t sealed = 0;
+    size_t records = stream->plain.size / SSL3_RT_MAX_PLAIN_LENGTH + 1;
+    sr_buf_reserve(&stream->cipher, stream->plain.size + records * RECORD_OVERHEAD);
     ERR_clear_error();
     int done = SSL_write_ex(stream->ssl, stream->plain.data, stream->plain.size, &sealed);
     if (done == 1) {

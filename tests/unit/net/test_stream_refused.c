@@ -256,6 +256,7 @@ struct stranger {
     int version;
     const char *stem; /* NULL: shows no certificate */
     SSL_SESSION *resume;
+    bool updates_keys;
     bool is_resumed;
     bool is_greeted; /* got the byte that the server sends when it let us in */
     SSL_SESSION *ticket;
@@ -287,7 +288,11 @@ static void *be_a_stranger(void *arg)
         SSL_set_session(ssl, stranger->resume);
     }
     char byte = 'x';
-    if (SSL_connect(ssl) == 1 && SSL_write(ssl, &byte, 1) == 1) {
+    bool is_let_in = SSL_connect(ssl) == 1;
+    if (is_let_in && stranger->updates_keys) {
+        SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED);
+    }
+    if (is_let_in && SSL_write(ssl, &byte, 1) == 1) {
         stranger->is_resumed = SSL_session_reused(ssl) == 1;
         stranger->is_greeted = SSL_read(ssl, &byte, 1) == 1;
         SSL_shutdown(ssl);
@@ -371,6 +376,18 @@ static void without_resumption_there_are_no_tickets(void **state)
     fixture_close(&fixture);
 }
 
+static void keys_are_updated_on_request(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct stranger stranger = {.version = TLS1_3_VERSION, .stem = "client", .updates_keys = true};
+    fixture_open(&fixture, NULL, false);
+    run_stranger(&fixture, &stranger);
+    assert_true(stranger.is_greeted); /* echoed under the new keys of both */
+    assert_int_equal(fixture.accepted[0].reason.status, SR_OK);
+    fixture_close(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -390,6 +407,7 @@ int main(void)
         cmocka_unit_test(a_client_without_a_certificate_is_refused),
         cmocka_unit_test(a_resumed_session_keeps_its_identity),
         cmocka_unit_test(without_resumption_there_are_no_tickets),
+        cmocka_unit_test(keys_are_updated_on_request),
     };
     return cmocka_run_group_tests(tests, fixture_make_pki, fixture_remove_pki);
 }
