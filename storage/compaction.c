@@ -66,7 +66,7 @@ static int parse_event(const MDB_val *key, const MDB_val *data, struct event *re
         return sr_err_set(err, SR_CORRUPT, "log: a key of %zu bytes", key->mv_size);
     ret->revision = (int64_t)sr_get_u64(bytes);
     ret->sub = sr_get_u32(bytes + 8);
-    if (ek_size > SR_EK_BYTES_MAX)
+    if (ek_size > (size_t)SR_EK_BYTES_MAX)
         return damaged(ret->revision, "impossible record", err);
     sr_read_copy(&reader, ret->key.bytes, ek_size);
     if (reader.failed || bytes[12] != 0 || bytes[13] != 0)
@@ -185,7 +185,7 @@ static int remove_older(struct slice *slice, struct event *event, struct sr_err 
 
 static int work_on(struct slice *slice, struct event *event, struct sr_err *err)
 {
-    struct sr_version version;
+    struct sr_version version = {0};
     int rc = find_version(slice, event, &version, err);
 
     if (rc == SR_OK)

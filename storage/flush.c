@@ -82,8 +82,8 @@ static int put_pieces(MDB_cursor *cursor, const struct sr_version *version, stru
     for (size_t at = 0; at < record.size; at += SR_RECORD_CHUNK_BYTES) {
         size_t left = record.size - at;
         MDB_val key = {sizeof(bytes), bytes};
-        MDB_val data = {left < SR_RECORD_CHUNK_BYTES ? left : SR_RECORD_CHUNK_BYTES,
-                        (void *)(uintptr_t)(record.data + at)};
+        MDB_val data = sr_lmdb_val((struct sr_bytes){
+            record.data + at, left < SR_RECORD_CHUNK_BYTES ? left : SR_RECORD_CHUNK_BYTES});
         sr_log_key_pack(bytes, version->mod_revision, version->sub, piece++);
         int rc = mdb_cursor_put(cursor, &key, &data, MDB_APPEND);
         if (rc != 0)

@@ -71,11 +71,10 @@ int sr_lmdb_failed(int code, const char *what, struct sr_err *err)
     }
 }
 
-static int meta_get(struct sr_lmdb *lmdb, MDB_txn *txn, const char *name, MDB_val *ret,
+static int meta_get(const struct sr_lmdb *lmdb, MDB_txn *txn, const char *name, MDB_val *ret,
                     struct sr_err *err)
 {
-    struct sr_bytes bytes = sr_bytes_of(name);
-    MDB_val key = {bytes.size, (void *)(uintptr_t)bytes.data};
+    MDB_val key = sr_lmdb_val(sr_bytes_of(name));
     int rc = mdb_get(txn, lmdb->meta, &key, ret);
 
     if (rc == MDB_NOTFOUND)
@@ -86,9 +85,8 @@ static int meta_get(struct sr_lmdb *lmdb, MDB_txn *txn, const char *name, MDB_va
 static int meta_put(struct sr_lmdb *lmdb, MDB_txn *txn, const char *name, struct sr_bytes value,
                     struct sr_err *err)
 {
-    struct sr_bytes bytes = sr_bytes_of(name);
-    MDB_val key = {bytes.size, (void *)(uintptr_t)bytes.data};
-    MDB_val data = {value.size, (void *)(uintptr_t)value.data};
+    MDB_val key = sr_lmdb_val(sr_bytes_of(name));
+    MDB_val data = sr_lmdb_val(value);
     int rc = mdb_put(txn, lmdb->meta, &key, &data, 0);
 
     return rc == 0 ? SR_OK : sr_lmdb_failed(rc, "write meta", err);
@@ -109,9 +107,8 @@ int sr_meta_put_box(struct sr_lmdb *lmdb, MDB_txn *txn, const char *name, struct
 int sr_meta_get_box(struct sr_opener *opener, MDB_txn *txn, const char *name, uint8_t *out,
                     size_t size, struct sr_err *err)
 {
-    struct sr_lmdb *lmdb = (struct sr_lmdb *)(uintptr_t)opener->lmdb;
     MDB_val box;
-    int rc = meta_get(lmdb, txn, name, &box, err);
+    int rc = meta_get(opener->lmdb, txn, name, &box, err);
 
     if (rc != SR_OK)
         return rc;

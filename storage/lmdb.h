@@ -61,6 +61,15 @@ void sr_lmdb_close(struct sr_lmdb *lmdb); /* a zeroed one is fine */
 /* From now on this thread's calls into LMDB are for @lmdb. */
 void sr_lmdb_enter(const struct sr_lmdb *lmdb);
 
+/* @bytes as LMDB takes what it will only read. */
+static inline MDB_val sr_lmdb_val(struct sr_bytes bytes)
+{
+    MDB_val val = {.mv_size = bytes.size};
+
+    __builtin_memcpy(&val.mv_data, &bytes.data, sizeof(val.mv_data));
+    return val;
+}
+
 /* What an LMDB return code means, as a status of ours, with @what and its text in @err. */
 int sr_lmdb_failed(int code, const char *what, struct sr_err *err);
 

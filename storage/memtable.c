@@ -90,12 +90,11 @@ static int node_compare(const struct node *node, struct sr_bytes key, int64_t re
 
 /* The first node at or after (key, revision). With @ret_links, also the pointers to change in
  * order to insert there, one a level. */
-static struct node *node_seek(const struct sr_memtable_index *index, struct sr_bytes key,
+static struct node *node_seek(struct sr_memtable_index *index, struct sr_bytes key,
                               int64_t revision, _Atomic(struct node *) **ret_links)
 {
     int level = atomic_load_explicit(&index->height, memory_order_relaxed) - 1;
-    /* Only the writer stores through it. */
-    _Atomic(struct node *) *links = ((struct sr_memtable_index *)(uintptr_t)index)->head;
+    _Atomic(struct node *) *links = index->head;
     struct node *beyond = NULL; /* known to be at or after the place */
 
     for (;;) {
@@ -232,7 +231,7 @@ void sr_memtable_add(struct sr_memtable *memtable, struct sr_bytes key, struct s
 const struct sr_memtable_entry *sr_memtable_get(const struct sr_memtable *memtable,
                                                 struct sr_bytes key, int64_t revision)
 {
-    const struct sr_memtable_index *index = memtable->index;
+    struct sr_memtable_index *index = memtable->index;
     const struct key_slot *slot = slot_find(index, key, sr_keyhash(index->hash_key, key));
     const struct node *node;
 

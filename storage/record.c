@@ -55,7 +55,7 @@ int sr_header_unpack(const uint8_t in[SR_HEADER_BYTES], int64_t revision,
 
 size_t sr_header_aad(uint8_t out[SR_AAD_BYTES], struct sr_bytes ek, int64_t revision)
 {
-    sr_check(ek.size <= SR_EK_BYTES_MAX);
+    sr_check(ek.size <= (size_t)SR_EK_BYTES_MAX);
     out[0] = 'i';
     memcpy(out + 1, ek.data, ek.size);
     sr_put_u64(out + 1 + ek.size, (uint64_t)revision);
@@ -64,7 +64,7 @@ size_t sr_header_aad(uint8_t out[SR_AAD_BYTES], struct sr_bytes ek, int64_t revi
 
 size_t sr_record_aad(uint8_t out[SR_AAD_BYTES], struct sr_bytes ek, int64_t revision, uint32_t sub)
 {
-    sr_check(ek.size <= SR_EK_BYTES_MAX);
+    sr_check(ek.size <= (size_t)SR_EK_BYTES_MAX);
     out[0] = 'l';
     memcpy(out + 1, ek.data, ek.size);
     sr_put_u64(out + 1 + ek.size, (uint64_t)revision);
@@ -145,6 +145,7 @@ int sr_record_read(struct sr_opener *opener, MDB_cursor *cursor, struct sr_bytes
 
     if (rc != SR_OK)
         return rc;
+    sr_check(record.data != NULL);
     if (((size_t)record.data[0] << 8 | record.data[1]) != ek.size ||
         memcmp(record.data + 2, ek.data, ek.size) != 0)
         return sr_err_set(err, SR_CORRUPT, "revision %lld: its record is of another key",

@@ -9,13 +9,15 @@
 
 static void set_options(struct sr_store *store, const struct sr_store_options *options)
 {
+    store->self = store;
+    store->dir = sr_strdup(options->dir);
     store->options = *options;
-    store->options.dir = sr_strdup(options->dir);
+    store->options.dir = store->dir;
     if (store->options.memtable_entries_max == 0)
         store->options.memtable_entries_max = SR_MEMTABLE_ENTRIES_MAX;
     atomic_store(&store->entries_max, store->options.memtable_entries_max);
     if (store->options.memtable_bytes_max == 0)
-        store->options.memtable_bytes_max = SR_MEMTABLE_BYTES_MAX;
+        store->options.memtable_bytes_max = (size_t)SR_MEMTABLE_BYTES_MAX;
 }
 
 /* What the last flush left, and the memory of request ids. */
@@ -102,7 +104,7 @@ void sr_store_close(struct sr_store *store)
     sr_opener_close(&store->opener);
     sr_lmdb_close(&store->lmdb);
     pthread_mutex_destroy(&store->mutex);
-    sr_free((void *)(uintptr_t)store->options.dir);
+    sr_free(store->dir);
     sr_free(store);
 }
 
@@ -140,12 +142,11 @@ static bool at_bound(const struct sr_store *store)
 /* The pointer `frozen` changes on two threads; what it points to is not looked at. */
 static bool has_frozen(const struct sr_store *store)
 {
-    struct sr_store *mutable = (struct sr_store *)(uintptr_t)store;
     bool frozen;
 
-    pthread_mutex_lock(&mutable->mutex);
+    pthread_mutex_lock(&store->self->mutex);
     frozen = store->frozen != NULL;
-    pthread_mutex_unlock(&mutable->mutex);
+    pthread_mutex_unlock(&store->self->mutex);
     return frozen;
 }
 
@@ -165,7 +166,9 @@ bool sr_store_freeze(struct sr_store *store, bool force)
      * released. */
     if (!at_bound(store) && (!force || store->apply.applied_index == store->frozen_index))
         return false;
-    sr_check(store->writer->active == NULL);
+    /* A batch that failed half way has left changes that must never become durable. */
+    if (store->writer->active != NULL || atomic_load(&store->failed))
+        return false;
     active->state = store->apply;
     store->frozen_index = store->apply.applied_index;
     fresh = sr_memtable_new(store->hash_key);
@@ -193,12 +196,11 @@ const struct sr_store_metrics *sr_store_metrics(const struct sr_store *store)
 
 static struct sr_state state_of(const struct sr_store *store, const struct sr_state *which)
 {
-    struct sr_store *mutable = (struct sr_store *)(uintptr_t)store;
     struct sr_state state;
 
-    pthread_mutex_lock(&mutable->mutex);
+    pthread_mutex_lock(&store->self->mutex);
     state = *which;
-    pthread_mutex_unlock(&mutable->mutex);
+    pthread_mutex_unlock(&store->self->mutex);
     return state;
 }
 
@@ -247,15 +249,14 @@ int sr_store_fail(struct sr_store *store, const struct sr_err *err)
 
 int sr_store_failure(const struct sr_store *store, struct sr_err *err)
 {
-    struct sr_store *mutable = (struct sr_store *)(uintptr_t)store;
     int status;
 
     if (!atomic_load(&store->failed))
         return SR_OK;
-    pthread_mutex_lock(&mutable->mutex);
+    pthread_mutex_lock(&store->self->mutex);
     status = store->failure.status;
     if (err != NULL)
         *err = store->failure;
-    pthread_mutex_unlock(&mutable->mutex);
+    pthread_mutex_unlock(&store->self->mutex);
     return status;
 }

@@ -32,7 +32,9 @@ struct sr_compaction {
 };
 
 struct sr_store {
+    struct sr_store *self;           /* how those who may only read come to the mutex */
     struct sr_store_options options; /* keyring borrowed; dir is ours */
+    char *dir;
     struct sr_lmdb lmdb;
     uint8_t hash_key[16]; /* of memtables */
 

@@ -256,7 +256,7 @@ int sr_view_get(struct sr_view *view, struct sr_bytes key, int64_t revision,
                 struct sr_version *ret_version, struct sr_err *err)
 {
     const struct sr_memtable_entry *entry;
-    struct sr_version version;
+    struct sr_version version = {0};
     int rc;
 
     if (revision > view->visible)

@@ -92,7 +92,7 @@ static void check_scan(struct sr_view *view, int64_t revision)
 
 static void *read_loop(void *arg)
 {
-    uint64_t seed = (uint64_t)(uintptr_t)arg;
+    uint64_t seed = *(const uint64_t *)arg;
     int64_t last = 0;
     unsigned rounds = 0;
 
@@ -165,6 +165,7 @@ static void apply_one(int64_t revision)
 
 static void readers_see_what_they_must(void **state)
 {
+    static uint64_t seeds[READERS] = {1, 2, 3};
     pthread_t readers[READERS];
     pthread_t flusher;
 
@@ -174,8 +175,7 @@ static void readers_see_what_they_must(void **state)
     fixture_open(&fixture);
     assert_int_equal(pthread_create(&flusher, NULL, flush_loop, NULL), 0);
     for (size_t i = 0; i < READERS; i++)
-        assert_int_equal(pthread_create(&readers[i], NULL, read_loop, (void *)(uintptr_t)(i + 1)),
-                         0);
+        assert_int_equal(pthread_create(&readers[i], NULL, read_loop, &seeds[i]), 0);
     for (int64_t revision = 2; revision <= REVISIONS && atomic_load(&problems) == 0; revision++)
         apply_one(revision);
     atomic_store(&done, true);
