@@ -41,11 +41,12 @@ static int draw(struct kek *kek, struct sr_err *err)
         used += n > 0 ? (size_t)n : 0;
     }
     static const char digits[] = "0123456789abcdef";
+    char *text = kek->text;
     for (size_t i = 0; i < KEK_BYTES; i++) {
-        kek->text[2 * i] = digits[kek->bytes[i] >> 4];
-        kek->text[2 * i + 1] = digits[kek->bytes[i] & 15];
+        *text++ = digits[kek->bytes[i] >> 4];
+        *text++ = digits[kek->bytes[i] & 15];
     }
-    kek->text[2 * KEK_BYTES] = '\n';
+    *text = '\n';
     return SR_OK;
 }
 

@@ -155,6 +155,7 @@ static bool is_let_in(const struct sr_admin *admin, struct MHD_Connection *conne
     return info != NULL && sr_admin_tls_is_trusted(info->tls_session);
 }
 
+/* Its shape is libmicrohttpd's. NOLINTNEXTLINE(readability-function-size) */
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *path,
                                   const char *method, const char *version, const char *body,
                                   size_t *body_size, void **state)
@@ -225,12 +226,12 @@ static int start_daemon(struct sr_admin *admin, const struct sockaddr_storage *a
     unsigned flags = MHD_USE_AUTO_INTERNAL_THREAD | MHD_USE_ERROR_LOG;
     flags |= tls ? MHD_USE_TLS : 0;
     flags |= address->ss_family == AF_INET6 ? MHD_USE_IPv6 : 0;
-    struct MHD_OptionItem tls_options[] = {
-        {MHD_OPTION_HTTPS_MEM_CERT, 0, admin->tls.certificate},
-        {MHD_OPTION_HTTPS_MEM_KEY, 0, admin->tls.private_key},
-        {MHD_OPTION_HTTPS_MEM_TRUST, 0, admin->tls.ca},
-        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)SR_ADMIN_TLS_PRIORITIES},
-        {MHD_OPTION_END, 0, NULL}};
+    static char priorities[] = SR_ADMIN_TLS_PRIORITIES;
+    struct MHD_OptionItem tls_options[] = {{MHD_OPTION_HTTPS_MEM_CERT, 0, admin->tls.certificate},
+                                           {MHD_OPTION_HTTPS_MEM_KEY, 0, admin->tls.private_key},
+                                           {MHD_OPTION_HTTPS_MEM_TRUST, 0, admin->tls.ca},
+                                           {MHD_OPTION_HTTPS_PRIORITIES, 0, priorities},
+                                           {MHD_OPTION_END, 0, NULL}};
     errno = 0;
     admin->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, admin, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,

@@ -11,7 +11,7 @@
 #include "base/alloc.h"
 #include "base/secret.h"
 
-#define PEM_BYTES_MAX (256 * 1024)
+#define PEM_BYTES_MAX (256 * 1024L)
 
 /* Read @fd to the end; @size is what fstat said. False when it is not that long any more. */
 static bool read_exactly(int fd, char *out, size_t size)

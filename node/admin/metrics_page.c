@@ -48,6 +48,10 @@ static const struct sr_family consensus_families[] = {
     CONSENSUS(COUNTER, read_rounds, "read_rounds_total",
               "Rounds that asked a majority whether we still lead, each for many reads."),
     CONSENSUS(COUNTER, read_rounds_failed, "read_rounds_failed_total", "Such rounds that failed."),
+    CONSENSUS(COUNTER, followers_beyond_log, "followers_beyond_log_total",
+              "Followers found to need more log than there is: they need an image."),
+    CONSENSUS(COUNTER, refused_messages, "peer_refused_messages_total",
+              "Messages of peers that broke a rule of the protocol."),
     CONSENSUS(HISTOGRAM, commit_duration, "commit_duration_seconds",
               "From proposing an entry to applying it, on the leader."),
 };

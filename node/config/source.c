@@ -17,7 +17,7 @@
 
 #include "base/alloc.h"
 
-#define FILE_BYTES_MAX (1024 * 1024)
+#define FILE_BYTES_MAX (1024 * 1024L)
 #define DEPTH_MAX      8
 #define FIELDS_MAX     4096
 
