@@ -17,7 +17,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/clock.h"
+#include "proto/batch.h"
+#include "proto/command.pb-c.h"
 #include "storage/store_internal.h"
 
 #define BATCH 50 /* changes of one log entry */
@@ -32,6 +35,7 @@ struct bench {
     size_t value_bytes;
     size_t updates;
     uint64_t seed;
+    uint64_t sequence;
     atomic_bool stop;
     pthread_t flusher;
 };
@@ -118,8 +122,87 @@ static void put(struct bench *bench, struct sr_bytes key, struct sr_bytes value)
     sr_writer_add(store, key, value, &version);
 }
 
+/* Add a put command for @key to @batch. */
+static void add_command(struct bench *bench, struct sr_buf *batch, struct sr_bytes key,
+                        struct sr_bytes value)
+{
+    Etcdserverpb__PutRequest request = ETCDSERVERPB__PUT_REQUEST__INIT;
+    Strongroom__Command command = STRONGROOM__COMMAND__INIT;
+    struct sr_buf packed = {0};
+
+    request.key = (ProtobufCBinaryData){key.size, sr_memdup(key.data, key.size)};
+    request.value = (ProtobufCBinaryData){value.size, sr_memdup(value.data, value.size)};
+    command.origin = 1;
+    command.sequence = ++bench->sequence;
+    command.operation_case = STRONGROOM__COMMAND__OPERATION_PUT;
+    command.put = &request;
+    (void)strongroom__command__pack(
+        &command, sr_buf_extend(&packed, strongroom__command__get_packed_size(&command)));
+    sr_batch_add(batch, packed.data, packed.size);
+    sr_buf_close(&packed);
+    sr_free(request.key.data);
+    sr_free(request.value.data);
+}
+
+static bool unwanted(void *arg, uint64_t origin)
+{
+    (void)arg;
+    (void)origin;
+    return false;
+}
+
+static void undeliverable(void *arg, struct sr_outcome *outcome)
+{
+    (void)arg;
+    (void)outcome;
+    abort();
+}
+
+/* Time what sr_store_apply takes for a batch. */
+static uint64_t apply(struct bench *bench, const struct sr_buf *batch)
+{
+    static const struct sr_outcome_sink sink = {.wanted = unwanted, .deliver = undeliverable};
+    uint64_t start_ns = sr_clock_monotonic_ns();
+    struct sr_err err;
+
+    must(sr_store_apply(bench->store, sr_store_applied_index(bench->store) + 1, batch->data,
+                        batch->size, &sink, &err),
+         &err);
+    return sr_clock_monotonic_ns() - start_ns;
+}
+
+enum kind { NEW, RANDOM, COMMANDS };
+
+/* Change up to BATCH keys as one log entry would; returns the time that applying took. */
+static uint64_t load_batch(struct bench *bench, size_t done, size_t count, enum kind kind,
+                           uint8_t *bytes)
+{
+    uint64_t start_ns = sr_clock_monotonic_ns();
+    struct sr_buf batch = {0};
+    char text[64];
+
+    if (kind == COMMANDS)
+        sr_batch_begin(&batch, 1);
+    for (size_t i = done; i < done + count; i++) {
+        struct sr_bytes key = key_of(kind == NEW ? i : any(bench) % bench->keys, text);
+        struct sr_bytes value = {bytes, bench->value_bytes};
+        memcpy(bytes, &i, sizeof(i));
+        if (kind == COMMANDS)
+            add_command(bench, &batch, key, value);
+        else
+            put(bench, key, value);
+    }
+    if (kind == COMMANDS) {
+        start_ns = sr_clock_monotonic_ns() - apply(bench, &batch);
+        sr_buf_close(&batch);
+    } else {
+        sr_store_publish(bench->store, bench->store->apply.applied_index + 1);
+    }
+    return sr_clock_monotonic_ns() - start_ns;
+}
+
 /* Put @count keys: new ones in turn, or any. */
-static void load(struct bench *bench, const char *name, size_t count, bool random)
+static void load(struct bench *bench, const char *name, size_t count, enum kind kind)
 {
     struct sr_store *store = bench->store;
     uint8_t *bytes = calloc(1, bench->value_bytes + 8);
@@ -129,17 +212,11 @@ static void load(struct bench *bench, const char *name, size_t count, bool rando
     double most = 0;
     double apply_s = 0;
     double seconds;
-    char text[64];
 
     for (size_t done = 0; done < count;) {
-        uint64_t batch_ns = sr_clock_monotonic_ns();
-        for (size_t i = 0; i < BATCH && done < count; i++, done++) {
-            memcpy(bytes, &done, sizeof(done));
-            put(bench, key_of(random ? any(bench) % bench->keys : done, text),
-                (struct sr_bytes){bytes, bench->value_bytes});
-        }
-        sr_store_publish(store, store->apply.applied_index + 1);
-        apply_s += (double)(sr_clock_monotonic_ns() - batch_ns) / 1e9;
+        size_t batch = count - done < BATCH ? count - done : BATCH;
+        apply_s += (double)load_batch(bench, done, batch, kind, bytes) / 1e9;
+        done += batch;
         (void)sr_store_freeze(store, false);
         while (sr_store_is_full(store))
             (void)usleep(200);
@@ -257,13 +334,14 @@ int main(int argc, char **argv)
     must(sr_store_open(&options, &bench.store, &err), &err);
     if (pthread_create(&bench.flusher, NULL, flush_loop, &bench) != 0)
         return 1;
-    load(&bench, "load", bench.keys, false);
+    load(&bench, "load", bench.keys, NEW);
     read_some(&bench, "get header", false, false);
     read_some(&bench, "get value", true, false);
     read_some(&bench, "get absent", false, true);
     scan_all(&bench, 100);
     scan_all(&bench, 10000);
-    load(&bench, "update", bench.updates, true);
+    load(&bench, "update", bench.updates, RANDOM);
+    load(&bench, "commands", bench.updates, COMMANDS);
     compact(&bench);
     atomic_store(&bench.stop, true);
     pthread_join(bench.flusher, NULL);

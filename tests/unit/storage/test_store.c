@@ -178,6 +178,18 @@ static void flushes_an_index_that_moved_alone(void **state)
     assert_false(sr_store_freeze(fixture.store, true));
 }
 
+static void half_a_batch_is_never_frozen(void **state)
+{
+    struct sr_bytes value = sr_bytes_of("v");
+
+    (void)state;
+    fixture_put(&fixture, "a", "whole");
+    fixture_change(&fixture, 0, sr_bytes_of("a"), &value);
+    assert_false(sr_store_freeze(fixture.store, true));
+    fixture_publish(&fixture);
+    assert_true(sr_store_freeze(fixture.store, true));
+}
+
 static void is_full_with_two_memtables(void **state)
 {
     char key[16];
@@ -433,6 +445,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(keeps_what_was_flushed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(flushes_an_index_that_moved_alone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(half_a_batch_is_never_frozen, set_up, tear_down),
         cmocka_unit_test_setup_teardown(is_full_with_two_memtables, set_up, tear_down),
         cmocka_unit_test_setup_teardown(opens_a_bounded_number_of_views, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refuses_what_is_not_its_own, set_up, tear_down),
