@@ -11,6 +11,7 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -127,13 +128,35 @@ static int open_client_loops(struct sr_node *node, struct sr_err *err)
     return SR_OK;
 }
 
+static int compare_ids(const void *a, const void *b)
+{
+    uint64_t first = (*(const struct sr_config_member *const *)a)->id;
+    uint64_t second = (*(const struct sr_config_member *const *)b)->id;
+    return first < second ? -1 : first > second;
+}
+
+/* The members in the order of their ids, which is the same on all nodes; the order in the
+ * configuration need not be. */
+static unsigned sort_members(const struct sr_config *config,
+                             const struct sr_config_member *sorted[SR_MEMBERS_MAX])
+{
+    unsigned count = config->cluster.members_count;
+    sr_check(count <= SR_MEMBERS_MAX);
+    for (unsigned i = 0; i < count; i++) {
+        sorted[i] = &config->cluster.members[i];
+    }
+    qsort(sorted, count, sizeof(sorted[0]), compare_ids);
+    return count;
+}
+
 static int start_consensus(struct sr_node *node, struct sr_err *err)
 {
     const struct sr_config *config = node->config;
+    const struct sr_config_member *sorted[SR_MEMBERS_MAX];
     struct sr_consensus_member members[SR_MEMBERS_MAX];
-    sr_check(config->cluster.members_count <= SR_MEMBERS_MAX);
-    for (unsigned i = 0; i < config->cluster.members_count; i++) {
-        const struct sr_config_member *member = &config->cluster.members[i];
+    unsigned count = sort_members(config, sorted);
+    for (unsigned i = 0; i < count; i++) {
+        const struct sr_config_member *member = sorted[i];
         members[i] = (struct sr_consensus_member){.id = member->id,
                                                   .name = member->name,
                                                   .zone = member->zone,
@@ -144,7 +167,7 @@ static int start_consensus(struct sr_node *node, struct sr_err *err)
         .cluster_id = node->dir.cluster_id,
         .self = node->dir.member_id,
         .members = members,
-        .member_count = config->cluster.members_count,
+        .member_count = count,
         .peer_listen = config->peer.listen,
         .peer_tls = &tls,
         .election_timeout_ms = config->peer.election_timeout_ms,
@@ -168,9 +191,11 @@ static int start_consensus(struct sr_node *node, struct sr_err *err)
 static void describe_members(struct sr_node *node)
 {
     const struct sr_config *config = node->config;
-    node->members = sr_calloc(config->cluster.members_count, sizeof(*node->members));
-    for (unsigned i = 0; i < config->cluster.members_count; i++) {
-        const struct sr_config_member *member = &config->cluster.members[i];
+    const struct sr_config_member *sorted[SR_MEMBERS_MAX];
+    unsigned count = sort_members(config, sorted);
+    node->members = sr_calloc(count, sizeof(*node->members));
+    for (unsigned i = 0; i < count; i++) {
+        const struct sr_config_member *member = sorted[i];
         size_t url_size = sizeof("https://") + strlen(member->peer_address);
         char *peer_url = sr_alloc(url_size);
         snprintf(peer_url, url_size, "https://%s", member->peer_address);
