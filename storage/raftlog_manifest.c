@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
+#include "base/check.h"
 #include "storage/file.h"
 #include "storage/raftlog_impl.h"
 
@@ -114,6 +114,7 @@ int sr_raftlog_get_manifest(struct sr_raftlog *log, struct sr_buf *ret_data, str
     if (status != SR_OK) {
         goto out;
     }
+    sr_check(file.data != NULL);
     status = sr_log_epoch_open(&log->identity, SR_LOG_MAGIC_MANIFEST, file.data, &sealer, err);
     if (status != SR_OK) {
         sr_err_prefix(err, NAME);

@@ -176,7 +176,7 @@ static int take_segment(struct sr_raftlog *log, uint64_t size, int *ret_fd, uint
 int sr_log_segment_roll(struct sr_raftlog *log, uint64_t bytes, bool fresh, struct sr_err *err)
 {
     uint64_t size = log->segment_bytes;
-    uint64_t least = (bytes + 2 * SR_LOG_SECTOR + 4095) / 4096 * 4096;
+    uint64_t least = (bytes + (uint64_t)2 * SR_LOG_SECTOR + 4095) / 4096 * 4096;
     int fd = -1;
 
     sr_log_lock(&log->prepare_mutex);

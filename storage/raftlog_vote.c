@@ -14,7 +14,7 @@
 #include "storage/raftlog_impl.h"
 
 #define NAME         "vote"
-#define FILE_BYTES   (2 * SR_LOG_SECTOR)
+#define FILE_BYTES   ((size_t)2 * SR_LOG_SECTOR)
 #define CLEAR_BYTES  (SR_LOG_PREAMBLE_BYTES + 16)
 #define SEALED_BYTES 32
 #define SLOT_BYTES   (CLEAR_BYTES + SEALED_BYTES + SR_SEAL_TAG_BYTES)
@@ -96,14 +96,14 @@ int sr_log_vote_load(struct sr_raftlog *log, bool *ret_found, struct sr_err *err
         return sr_err_errno(err, SR_IO, (int)-size, "read " NAME);
     }
     *ret_found = true;
-    if (size != FILE_BYTES) {
-        if (size < FILE_BYTES && sr_log_is_zero(file, (size_t)size)) {
+    if ((size_t)size != FILE_BYTES) {
+        if ((size_t)size < FILE_BYTES && sr_log_is_zero(file, (size_t)size)) {
             *ret_found = false; /* its creation was cut short */
             close(log->vote_fd);
             log->vote_fd = -1;
             return SR_OK;
         }
-        return sr_err_set(err, SR_CORRUPT, "vote file: %lld bytes instead of %d", (long long)size,
+        return sr_err_set(err, SR_CORRUPT, "vote file: %lld bytes instead of %zu", (long long)size,
                           FILE_BYTES);
     }
     status = choose_slot(log, file, err);

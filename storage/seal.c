@@ -74,6 +74,7 @@ static void make_nonce(uint8_t nonce[NONCE_BYTES], uint32_t domain, uint64_t cou
     sr_put_u64(nonce + 4, counter);
 }
 
+/* What a sealed message is made of is what it is: NOLINTNEXTLINE(readability-function-size) */
 int sr_seal(struct sr_sealer *sealer, uint32_t domain, uint64_t counter, const void *aad,
             size_t aad_size, const void *plain, size_t size, uint8_t *out, struct sr_err *err)
 {
@@ -101,6 +102,7 @@ failed:
     return sr_err_set(err, SR_CRYPTO, "AES-256-GCM refused to seal %zu bytes", size);
 }
 
+/* NOLINTNEXTLINE(readability-function-size) */
 int sr_unseal(struct sr_sealer *sealer, uint32_t domain, uint64_t counter, const void *aad,
               size_t aad_size, const uint8_t *sealed, size_t size, uint8_t *out, struct sr_err *err)
 {

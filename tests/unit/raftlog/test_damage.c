@@ -6,6 +6,7 @@
  */
 #include "tests/unit/raftlog/fixture.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -353,6 +354,132 @@ static void files_are_put_back_from_earlier(void **state)
     }
 }
 
+/* Within one run only the terms of entries tell that a vote was forgotten. */
+static void a_vote_is_put_back_from_before_the_last_entry(void **state)
+{
+    (void)state;
+    struct sr_raftlog_state found;
+    struct fx_image before;
+    struct fx_image after;
+    struct fx_model saved = model;
+
+    fx_image_write(&good, fx_dir);
+    struct sr_raftlog *log = must_open(&found);
+    fx_image_read(&before, fx_dir);
+    model.term++;
+    assert_int_equal(sr_raftlog_set_vote(log, model.term, model.voted_for, &err), SR_OK);
+    append(log, 1);
+    sr_raftlog_close(log);
+    fx_image_read(&after, fx_dir);
+    fx_file_write(fx_image_find(&after, "vote"), 0, fx_image_find(&before, "vote")->data,
+                  (size_t)2 * SECTOR);
+    try_image(&after, "an earlier vote", true);
+    assert_non_null(strstr(err.text, "term"));
+    fx_image_close(&before);
+    model = saved;
+}
+
+/* Two runs that went apart from one state, as after a restore: their segments are alike in all
+ * but what they hold, and in the value of the chain. */
+static void a_segment_comes_from_another_history(void **state)
+{
+    (void)state;
+    struct sr_raftlog_state found;
+    struct fx_image histories[2];
+    char name[32] = "";
+    struct fx_model saved = model;
+
+    for (int i = 0; i < 2; i++) {
+        fx_image_write(&good, fx_dir);
+        model = saved;
+        struct sr_raftlog *log = must_open(&found);
+        for (int k = 0; k < 3; k++) {
+            fx_append(log, &model, 400);
+            assert_int_equal(sr_raftlog_sync(log, &err), SR_OK);
+        }
+        sr_raftlog_close(log);
+        sr_raftlog_close(must_open(&found)); /* the segment is over */
+        fx_image_read(&histories[i], fx_dir);
+    }
+    snprintf(name, sizeof(name), "%016llx.seg", strtoull(newest, NULL, 16) + 1);
+    struct fx_file *one = fx_image_find(&histories[0], name);
+    struct fx_file *other = fx_image_find(&histories[1], name);
+    assert_non_null(one);
+    assert_non_null(other);
+    assert_int_equal(one->size, other->size);
+    fx_file_write(other, 0, one->data, one->size);
+    fx_image_close(&histories[0]);
+    try_image(&histories[1], "a segment of another history", true);
+    model = saved;
+}
+
+/* ---- A frame that was given up ---- */
+
+/* Writes a frame whole, keeps a copy, and says that there was no space. */
+struct liar {
+    bool armed;
+    uint64_t offset;
+    size_t size;
+    uint8_t data[4096];
+};
+
+static int lying_write(void *arg, int fd, const void *data, size_t size, uint64_t offset)
+{
+    struct liar *liar = arg;
+    int result = sr_log_disk_real.write(NULL, fd, data, size, offset);
+    if (!liar->armed) {
+        return result;
+    }
+    liar->armed = false;
+    liar->offset = offset;
+    liar->size = size;
+    memcpy(liar->data, data, size);
+    return -ENOSPC;
+}
+
+/* It is valid, for its place and in its epoch; only the frame after it knows that it was another
+ * one that came before. */
+static void a_frame_that_was_given_up_is_put_back(void **state)
+{
+    (void)state;
+    static struct liar liar;
+    struct sr_log_disk disk = fx_disk_fast;
+    struct sr_raftlog_state found;
+    struct sr_raftlog *log = NULL;
+    struct fx_image image;
+    struct fx_model before = model;
+
+    disk.write = lying_write;
+    disk.arg = &liar;
+    fx_image_write(&good, fx_dir);
+    assert_int_equal(fx_open(&disk, SEGMENT_BYTES, &log, &found, &err), SR_OK);
+    append(log, 1);
+    liar.armed = true;
+    fx_append(log, &model, 700);
+    assert_int_equal(sr_raftlog_sync(log, &err), SR_NO_SPACE);
+    fx_truncate(log, &model, model.last);
+    fx_append(log, &model, 700);
+    assert_int_equal(sr_raftlog_sync(log, &err), SR_OK);
+    append(log, 1);
+    sr_raftlog_close(log);
+    assert_int_equal(liar.size, 1024);
+    fx_image_read(&image, fx_dir);
+    assert_false(refused(NULL, false, "nothing put back"));
+    struct fx_file *last = NULL;
+    for (size_t i = 0; i < image.count; i++) {
+        struct fx_file *file = &image.files[i];
+        if (strstr(file->name, ".seg") != NULL &&
+            (last == NULL || strcmp(file->name, last->name) > 0)) {
+            last = file;
+        }
+    }
+    assert_non_null(last);
+    fx_file_write(last, liar.offset, liar.data, liar.size);
+    try_image(&image, "a frame that was given up", true);
+    assert_non_null(strstr(err.text, "does not follow"));
+    model = before;
+}
+
 /* ---- Keys ---- */
 
 static int open_as(const struct sr_keyring *keyring, uint64_t cluster_id, uint64_t member_id)
@@ -423,6 +550,9 @@ int main(void)
         cmocka_unit_test(segments_are_exchanged_or_repeated),
         cmocka_unit_test(there_is_a_segment_too_many),
         cmocka_unit_test(files_are_put_back_from_earlier),
+        cmocka_unit_test(a_vote_is_put_back_from_before_the_last_entry),
+        cmocka_unit_test(a_segment_comes_from_another_history),
+        cmocka_unit_test(a_frame_that_was_given_up_is_put_back),
         cmocka_unit_test(others_do_not_open_it),
         cmocka_unit_test(nothing_is_in_the_clear),
     };

@@ -284,12 +284,55 @@ static void a_full_disk_at_sync_is_final(void **state)
     }
 }
 
+/* Room for a small segment only. */
+static int small_write(void *arg, int fd, const void *data, size_t size, uint64_t offset)
+{
+    (void)arg;
+    if (offset + size > (size_t)400 * 1024) {
+        return -ENOSPC;
+    }
+    return sr_log_disk_real.write(NULL, fd, data, size, offset);
+}
+
+/* A node must be able to start on a full disk, or it could never be told to free some. */
+static void an_almost_full_disk_gets_a_small_segment(void **state)
+{
+    (void)state;
+    static struct fx_model model = {.first = 1, .term = 1};
+    struct sr_log_disk disk = fx_disk_fast;
+    struct sr_raftlog_state found;
+    struct sr_raftlog *log = NULL;
+    char why[128] = "";
+
+    disk.write = small_write;
+    start_empty();
+    assert_int_equal(fx_open(&disk, 1 << 20, &log, &found, &err), SR_OK);
+    assert_in_range(sr_raftlog_disk_bytes(log), 4096, 400 * 1024);
+    assert_int_equal(sr_raftlog_set_vote(log, 1, 0, &err), SR_OK);
+    int status = SR_OK;
+    while (status == SR_OK) {
+        struct fx_model durable = model;
+        fx_append(log, &model, 10000);
+        status = sr_raftlog_sync(log, &err);
+        model = status == SR_OK ? model : durable;
+    }
+    assert_int_equal(status, SR_NO_SPACE); /* only once that one is full */
+    assert_in_range(model.last, 5, 40);
+    sr_raftlog_close(log);
+    assert_int_equal(fx_open(&fx_disk_fast, 1 << 20, &log, &found, &err), SR_OK);
+    if (!fx_matches(log, &found, &model, why)) {
+        fail_msg("%s", why);
+    }
+    sr_raftlog_close(log);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_call_fails_once),
         cmocka_unit_test(every_write_finds_no_space),
         cmocka_unit_test(a_full_disk_at_sync_is_final),
+        cmocka_unit_test(an_almost_full_disk_gets_a_small_segment),
     };
     return cmocka_run_group_tests(tests, fx_set_up, fx_tear_down);
 }

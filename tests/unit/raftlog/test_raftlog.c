@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -387,6 +388,7 @@ struct beside {
     atomic_uint_fast64_t released;
     atomic_bool stop;
     atomic_uint_fast64_t reads;
+    atomic_uint_fast64_t releases;
 };
 
 static void *read_beside(void *arg)
@@ -423,6 +425,7 @@ static void *vote_beside(void *arg)
         if (vote % 8 == 0 && synced > 200) {
             atomic_store(&beside->released, synced - 100);
             assert_int_equal(sr_raftlog_release(beside->log, synced - 100, NULL), SR_OK);
+            atomic_fetch_add(&beside->releases, 1);
         }
     }
     return NULL;
@@ -441,13 +444,14 @@ static void others_may_read_vote_and_release_beside(void **state)
     assert_int_equal(pthread_create(&threads[0], NULL, read_beside, &beside), 0);
     assert_int_equal(pthread_create(&threads[1], NULL, read_beside, &beside), 0);
     assert_int_equal(pthread_create(&threads[2], NULL, vote_beside, &beside), 0);
-    for (int i = 0; i < 1000 || atomic_load(&beside.reads) < 1000; i++) {
-        if (i < 1000) {
-            fx_append(beside.log, &model, 300);
-            fx_append(beside.log, &model, 30);
-            sync_log(beside.log);
-            atomic_store(&beside.synced, model.last);
-        }
+    for (int i = 0; i < 1000; i++) {
+        fx_append(beside.log, &model, 300);
+        fx_append(beside.log, &model, 30);
+        sync_log(beside.log);
+        atomic_store(&beside.synced, model.last);
+    }
+    while (atomic_load(&beside.reads) < 1000 || atomic_load(&beside.releases) == 0) {
+        sched_yield();
     }
     atomic_store(&beside.stop, true);
     for (int i = 0; i < 3; i++) {
