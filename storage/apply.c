@@ -137,14 +137,15 @@ static int execute(struct sr_store *store, const Strongroom__Command *command,
     return rc;
 }
 
-/* What an answer may take, with those of the same entry that wait. The size up to which answers
- * are remembered is always granted: what is remembered must not depend on who waits. */
-static size_t body_limit(const struct sr_applying *applying)
+/* What an answer may take. Answers to nobody are built only to be remembered. With @wanted it is
+ * what those of the same entry that wait have left, but never so little that it would decide what
+ * is remembered: while it is built, an answer is a little larger than in the end, hence twice. */
+static size_t body_limit(const struct sr_applying *applying, bool wanted)
 {
-    size_t left = SR_RESPONSE_BYTES_MAX > applying->body_bytes
-                      ? SR_RESPONSE_BYTES_MAX - applying->body_bytes
-                      : 0;
-    return left > SR_REMEMBERED_ANSWER_BYTES_MAX ? left : SR_REMEMBERED_ANSWER_BYTES_MAX;
+    const size_t least = (size_t)2 * SR_REMEMBERED_ANSWER_BYTES_MAX;
+    const size_t most = SR_RESPONSE_BYTES_MAX;
+    size_t left = most > applying->body_bytes ? most - applying->body_bytes : 0;
+    return wanted && left > least ? left : least;
 }
 
 static int execute_once(struct sr_store *store, const Strongroom__Command *command, bool wanted,
@@ -161,7 +162,8 @@ static int execute_once(struct sr_store *store, const Strongroom__Command *comma
             return rc;
         }
     }
-    struct sr_reply reply = {.wanted = wanted || has_id, .limit = body_limit(store->applying)};
+    struct sr_reply reply = {.wanted = wanted || has_id,
+                             .limit = body_limit(store->applying, wanted)};
     int64_t before = store->apply.revision;
     int rc = execute(store, command, outcome, &reply, err);
     if (rc == SR_OK && outcome->error == SR_API_NONE) {

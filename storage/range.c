@@ -31,7 +31,8 @@ enum phase { PHASE_START, PHASE_SCAN, PHASE_FILL, PHASE_DONE };
 struct sr_range {
     const Etcdserverpb__RangeRequest *request;
     struct sr_interval interval;
-    bool fixed; /* inside a transaction: the revision was given, and checked */
+    bool fixed;       /* inside a transaction: the revision was given, and checked */
+    size_t bytes_max; /* of kvs */
     enum phase phase;
     unsigned restarts;
     int64_t revision; /* to read at */
@@ -48,16 +49,19 @@ struct sr_range *sr_range_new(const Etcdserverpb__RangeRequest *request)
 {
     struct sr_range *range = sr_zalloc(sizeof(*range));
     range->request = request;
+    range->bytes_max = SR_RESPONSE_BYTES_MAX;
     range->interval.begin = sr_bytes_from(request->key);
     range->interval.end = sr_bytes_from(request->range_end);
     return range;
 }
 
-struct sr_range *sr_range_new_at(const Etcdserverpb__RangeRequest *request, int64_t revision)
+struct sr_range *sr_range_new_at(const Etcdserverpb__RangeRequest *request, int64_t revision,
+                                 size_t bytes_max)
 {
     struct sr_range *range = sr_range_new(request);
     range->fixed = true;
     range->revision = revision;
+    range->bytes_max = bytes_max;
     return range;
 }
 
@@ -142,8 +146,7 @@ static int pack_one(struct sr_range *range, struct sr_view *view, struct sr_byte
                     struct sr_err *err)
 {
     bool with_value = !range->request->keys_only;
-    if (sr_wire_key_value_size(key, version, with_value) >
-        SR_RESPONSE_BYTES_MAX - range->kvs.size) {
+    if (sr_wire_key_value_size(key, version, with_value) > range->bytes_max - range->kvs.size) {
         return fail(SR_API_RESPONSE_TOO_LARGE, ret_error, err);
     }
     return sr_wire_key_value(&range->kvs, SR_WIRE_BYTES(RESPONSE_KVS), view, key, version,

@@ -7,8 +7,10 @@
 
 #include "storage/mvcc.h"
 
-/* As sr_range_new, at @revision (checked by the caller; INT64_MAX: the newest), not sliced. */
-struct sr_range *sr_range_new_at(const Etcdserverpb__RangeRequest *request, int64_t revision);
+/* As sr_range_new, at @revision (checked by the caller; INT64_MAX: the newest), not sliced, and
+ * with an answer of at most @bytes_max. */
+struct sr_range *sr_range_new_at(const Etcdserverpb__RangeRequest *request, int64_t revision,
+                                 size_t bytes_max);
 
 /* A key alone, guarded: keys that cannot be stored are not there. */
 int sr_range_get(struct sr_view *view, struct sr_bytes key, int64_t revision,

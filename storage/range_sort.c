@@ -55,11 +55,16 @@ struct sr_range_sorter *sr_range_sorter_new(const Etcdserverpb__RangeRequest *re
     return sorter;
 }
 
+static size_t held_by(const struct item *item)
+{
+    return sizeof(*item) + sizeof(void *) + item->key_size + item->value_size;
+}
+
 static void drop_from(struct sr_range_sorter *sorter, size_t count)
 {
     while (sorter->count > count) {
         struct item *item = sorter->items[--sorter->count];
-        sorter->held_bytes -= sizeof(*item) + sizeof(item) + item->key_size + item->value_size;
+        sorter->held_bytes -= held_by(item);
         sr_free(item);
     }
 }
@@ -126,7 +131,7 @@ static void append(struct sr_range_sorter *sorter, struct item *item)
         sorter->items = sr_realloc(sorter->items, sorter->capacity * sizeof(struct item *));
     }
     sorter->items[sorter->count++] = item;
-    sorter->held_bytes += sizeof(*item) + sizeof(item) + item->key_size + item->value_size;
+    sorter->held_bytes += held_by(item);
     int64_t limit = sorter->request->limit;
     if (limit > 0 && sorter->count >= CUT_COUNT_MIN && sorter->count / 2 >= (uint64_t)limit) {
         sort_and_cut(sorter);

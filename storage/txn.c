@@ -148,7 +148,9 @@ static int execute_range(struct run *run, const Etcdserverpb__RangeRequest *requ
     }
     int64_t revision = request->revision > 0 ? request->revision : run->change->read_revision;
     enum sr_api_error error = SR_API_NONE;
-    struct sr_range *range = sr_range_new_at(request, revision);
+    const struct sr_buf *buf = &run->reply->buf;
+    size_t left = run->reply->limit > buf->size ? run->reply->limit - buf->size : 0;
+    struct sr_range *range = sr_range_new_at(request, revision, left);
     int rc = sr_range_step(range, run->change->view, SIZE_MAX, &error, err);
     if (rc == SR_OK) {
         sr_range_pack(range, &run->reply->buf);

@@ -10,7 +10,7 @@
 #define LENGTH_BYTES 4
 /* Up to here the room that a length does not need is closed; beyond, the length is padded, which
  * every decoder takes, rather than move a large answer once for every level of nesting. */
-#define MOVE_BYTES_MAX (64 * 1024)
+#define MOVE_BYTES_MAX ((size_t)64 * 1024)
 
 _Static_assert(SR_RESPONSE_BYTES_MAX <= 1 << (7 * LENGTH_BYTES), "a length must fit");
 

@@ -150,6 +150,44 @@ static void answers_are_remembered_unasked(void **state)
     assert_string_equal(pair_text(put_answer()->prev_kv), "k=before 2/2/1");
 }
 
+/* Nor does what is remembered depend on who waits, however near an answer is to the bound: one
+ * that is nested deeply is a little larger while it is written than in the end. */
+static void the_bound_is_the_same_for_all(void **state)
+{
+    struct fixture *asked = *state;
+    struct fixture unasked;
+    size_t kept = 0;
+    enum { SWEEP = 1200 };
+    fixture_init(&unasked);
+    fixture_open(&unasked);
+    for (uint64_t id = 0; id < SWEEP; id++) {
+        Etcdserverpb__PutRequest *request = put_request("k", "");
+        request->value.len = SR_REMEMBERED_ANSWER_BYTES_MAX - SWEEP + (size_t)id;
+        request->value.data = commands_alloc(request->value.len);
+        Etcdserverpb__TxnRequest *nested = then(txn_request(), op_range(range_request("k", "")));
+        for (int level = 0; level < 100; level++) {
+            nested = then(txn_request(), op_txn(nested));
+        }
+        Strongroom__Command *write = put(request);
+        Strongroom__Command *read = with_id(txn(nested), id);
+        outcomes.unwanted = true;
+        (void)apply(&unasked, write);
+        (void)apply(&unasked, read);
+        outcomes.unwanted = false;
+        applied(asked, write);
+        applied(asked, read);
+        enum sr_api_error error = apply(asked, read)->error;
+        size_t size = outcomes.list[0].body.size;
+        assert_int_equal(apply(&unasked, read)->error, error);
+        assert_int_equal(outcomes.list[0].body.size, size);
+        kept += error == SR_API_NONE;
+        assert_true(error == SR_API_NONE || error == SR_API_ANSWER_FORGOTTEN);
+        sr_arena_reset(&commands_arena);
+    }
+    assert_true(kept > 0 && kept < SWEEP);
+    fixture_close(&unasked);
+}
+
 /* Apply ids @from to @to, many to an entry. */
 static void apply_ids(struct fixture *fixture, uint64_t from, uint64_t to)
 {
@@ -302,6 +340,7 @@ int main(void)
         commands_test(an_id_belongs_to_an_actor_and_a_kind),
         commands_test(a_retry_in_the_same_entry),
         commands_test(answers_are_remembered_unasked),
+        commands_test(the_bound_is_the_same_for_all),
         commands_test(the_oldest_are_forgotten_first),
         commands_test(what_is_remembered_survives_restarts),
         commands_test(swapped_answers_are_found_out),

@@ -371,6 +371,47 @@ static void answers_of_any_size_and_depth_are_well_formed(void **state)
     }
 }
 
+/* More than an answer may carry. What only reads is refused; what writes has taken effect all the
+ * same, on every node, so its answer says that, here and when it is retried. */
+static void answers_have_their_limit(void **state)
+{
+    struct fixture *fixture = *state;
+    char key[4] = "k?";
+    for (key[1] = 'a'; key[1] < 'a' + 20; key[1]++) {
+        Etcdserverpb__PutRequest *large = put_request(key, "");
+        large->value.len = 1400 * 1000;
+        large->value.data = commands_alloc(large->value.len);
+        applied(fixture, put(large));
+    }
+    Etcdserverpb__TxnRequest *reads = txn_request();
+    for (int i = 0; i < 10; i++) { /* 28 MB each */
+        then(reads, op_range(range_request("k", "l")));
+    }
+    struct sr_view *view = NULL;
+    struct sr_buf body = {0};
+    struct sr_err err = {0};
+    enum sr_api_error error = SR_API_NONE;
+    fixture_ok(sr_view_open(fixture->store, &view, &err), &err);
+    assert_int_equal(sr_view_read_txn(view, reads, &body, &error, &err), SR_INVALID);
+    assert_int_equal(error, SR_API_RESPONSE_TOO_LARGE);
+    sr_view_close(view);
+    apply_fails(fixture, txn(then(txn_request(), op_txn(reads))), SR_API_RESPONSE_TOO_LARGE);
+
+    Etcdserverpb__TxnRequest *writes = then(txn_request(), op_put(put_request("done", "1")));
+    then(writes, op_txn(reads));
+    then(writes, op_put(put_request("last", "1")));
+    for (int retry = 0; retry < 2; retry++) {
+        const struct sr_outcome *outcome = apply(fixture, with_id(txn(writes), 1));
+        assert_int_equal(outcome->error, SR_API_ANSWER_FORGOTTEN);
+        assert_int_equal(outcome->revision, 22);
+        assert_int_equal(outcome->body.size, 0);
+        assert_string_equal(pair_of(fixture, "last"), "last=1 22/22/1");
+    }
+    reads->n_success = 9;
+    applied(fixture, txn(then(txn_request(), op_txn(reads))));
+    assert_true(outcomes.list[0].body.size > (size_t)9 * 20 * 1400 * 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -387,6 +428,7 @@ int main(void)
         commands_test(revisions_of_ranges_inside),
         commands_test(reading_transactions_need_no_log),
         commands_test(answers_of_any_size_and_depth_are_well_formed),
+        commands_test(answers_have_their_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
