@@ -279,13 +279,22 @@ void rpc_connection_drain(struct rpc_connection *connection)
 
 static void check_presence(struct rpc_connection *connection, uint64_t now_ns)
 {
+    if (now_ns - connection->active_ns <= SILENCE_NS) {
+        return;
+    }
+    uint64_t sent = sr_stream_sent(connection->stream);
+    if (sent != connection->sent_seen) { /* it takes its answers, however slowly */
+        connection->sent_seen = sent;
+        connection->active_ns = now_ns;
+        return;
+    }
     if (now_ns - connection->active_ns > 2 * SILENCE_NS) {
         rpc_loop_complain(connection->loop, "connection closed",
                           sr_stream_peer_address(connection->stream), "the client went silent");
         rpc_connection_shut(connection, true);
         return;
     }
-    if (!connection->pinged && now_ns - connection->active_ns > SILENCE_NS) {
+    if (!connection->pinged) {
         connection->pinged = true;
         nghttp2_submit_ping(connection->session, NGHTTP2_FLAG_NONE, NULL);
         rpc_connection_mark_dirty(connection);

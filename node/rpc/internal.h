@@ -129,6 +129,7 @@ struct rpc_connection {
     uint64_t drain_ns;    /* since when */
     uint64_t accepted_ns; /* monotonic */
     uint64_t active_ns;   /* when bytes last moved */
+    uint64_t sent_seen;   /* of sr_stream_sent */
 
     struct rpc_call *first_call;
     struct rpc_call *last_call;

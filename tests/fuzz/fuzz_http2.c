@@ -10,88 +10,10 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/log.h"
+#include "fake_stream.h"
 #include "node/rpc/internal.h"
 
 #define HELD_MAX 64
-
-/* ---- A stream without a network ---- */
-
-struct sr_stream {
-    const struct sr_stream_events *events;
-    void *arg;
-    struct sr_buf out;
-    bool stuck; /* the other side does not read */
-    bool closed;
-};
-
-static struct sr_stream stream;
-
-struct sr_stream *sr_stream_accept(uv_loop_t *loop, uv_os_sock_t fd, struct sr_tls *tls,
-                                   uint64_t handshake_timeout_ms,
-                                   const struct sr_stream_events *events, void *arg,
-                                   struct sr_err *err)
-{
-    (void)loop;
-    (void)fd;
-    (void)tls;
-    (void)handshake_timeout_ms;
-    (void)err;
-    stream.events = events;
-    stream.arg = arg;
-    stream.closed = false;
-    sr_buf_clear(&stream.out);
-    return &stream;
-}
-
-void sr_stream_write(struct sr_stream *self, const void *data, size_t size)
-{
-    sr_buf_append(&self->out, data, size);
-}
-
-struct sr_buf *sr_stream_gather(struct sr_stream *self)
-{
-    return self->closed ? NULL : &self->out;
-}
-
-void sr_stream_flush(struct sr_stream *self)
-{
-    if (!self->stuck) {
-        sr_buf_clear(&self->out);
-    }
-}
-
-size_t sr_stream_pending(const struct sr_stream *self)
-{
-    return self->out.size;
-}
-
-void sr_stream_pause(struct sr_stream *self)
-{
-    (void)self;
-}
-
-void sr_stream_resume(struct sr_stream *self)
-{
-    (void)self;
-}
-
-void sr_stream_close(struct sr_stream *self, bool abort)
-{
-    (void)abort;
-    self->closed = true;
-}
-
-const char *sr_stream_peer_name(const struct sr_stream *self)
-{
-    (void)self;
-    return "fuzzer";
-}
-
-const char *sr_stream_peer_address(const struct sr_stream *self)
-{
-    (void)self;
-    return "nowhere:0";
-}
 
 /* ---- A service that does a little of everything ---- */
 
@@ -176,12 +98,12 @@ static void feed(const uint8_t *data, size_t size, const struct choices *choices
 {
     static const uint8_t preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0";
     if (choices->with_preface) {
-        stream.events->on_data(stream.arg, &stream, preface, sizeof(preface));
+        fake_stream.events->on_data(fake_stream.arg, &fake_stream, preface, sizeof(preface));
     }
     while (size > 0) {
         size_t piece = size < choices->piece ? size : choices->piece;
         uint8_t *copy = sr_memdup(data, piece); /* its end is guarded by the sanitizer */
-        stream.events->on_data(stream.arg, &stream, copy, piece);
+        fake_stream.events->on_data(fake_stream.arg, &fake_stream, copy, piece);
         sr_free(copy);
         rpc_loop_flush(loop);
         data += piece;
@@ -196,13 +118,13 @@ static void finish(void)
         answer(held[--held_count]);
     }
     rpc_loop_flush(loop);
-    stream.stuck = false;
+    fake_stream.stuck = false;
     for (unsigned i = 0; i < 10; i++) {
-        sr_buf_clear(&stream.out);
-        stream.events->on_drain(stream.arg, &stream);
+        sr_buf_clear(&fake_stream.out);
+        fake_stream.events->on_drain(fake_stream.arg, &fake_stream);
         rpc_loop_flush(loop);
     }
-    stream.events->on_close(stream.arg, &stream, &reason);
+    fake_stream.events->on_close(fake_stream.arg, &fake_stream, &reason);
     sr_check(loop->open_calls == 0 && loop->connection_count == 0 && loop->dirty == NULL);
     sr_check(held_count == 0 && loop->deadlines.count == 0);
 }
@@ -223,11 +145,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                               .is_stuck = (data[0] & 2) != 0,
                               .drains = (data[0] & 4) != 0,
                               .piece = (data[0] >> 3) == 0 ? SIZE_MAX : data[0] >> 3};
-    stream.stuck = choices.is_stuck;
+    fake_stream.stuck = choices.is_stuck;
     loop->draining = false;
     loop->drain_reported = true;
     rpc_connection_open(loop, -1);
-    stream.events->on_open(stream.arg, &stream);
+    fake_stream.events->on_open(fake_stream.arg, &fake_stream);
     rpc_loop_flush(loop);
     feed(data + 1, size - 1, &choices);
     if (choices.drains && loop->connections != NULL) {

@@ -3,11 +3,16 @@
  * What happens at the edges: deadlines, cancelled calls, lost clients, closed windows, floods,
  * limits, and the end of the server.
  */
+#include <arpa/inet.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -431,6 +436,49 @@ static void connection_limit(void **state)
     test_server_stop(&server);
 }
 
+/* A plain TCP connection on a socket made before; whether the server has closed it again. */
+static bool is_turned_away(int fd, unsigned port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    char byte = 0;
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(poll(&ready, 1, 20000), 1);
+    return read(fd, &byte, 1) <= 0;
+}
+
+/* Out of file descriptors: clients are told at once, and all is well when there are some again. */
+static void no_descriptors(void **state)
+{
+    struct fixture *fixture = *state;
+    struct rlimit before;
+    int sockets[3];
+    open_client(fixture, 0);
+    check_alive(&fixture->client);
+    for (unsigned i = 0; i < 3; i++) {
+        sockets[i] = socket(AF_INET, SOCK_STREAM, 0);
+        assert_true(sockets[i] >= 0);
+    }
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    struct rlimit none = {.rlim_cur = (rlim_t)sockets[2] + 1, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(is_turned_away(sockets[i], fixture->server.port));
+    }
+    check_alive(&fixture->client);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        close(sockets[i]);
+    }
+    assert_int_equal(sr_counter_read(&sr_rpc_metrics(fixture->server.rpc)->refused), 3);
+    test_client_close(&fixture->client);
+    open_client(fixture, 0);
+    check_alive(&fixture->client);
+    test_client_close(&fixture->client);
+}
+
 static void address_taken(void **state)
 {
     struct fixture *fixture = *state;
@@ -471,6 +519,7 @@ int main(void)
         TEST(garbage),
         TEST(reset_flood),
         TEST(window_does_not_leak),
+        TEST(no_descriptors),
         TEST(address_taken),
         TEST(ticks),
         TEST(incomplete_bodies),
