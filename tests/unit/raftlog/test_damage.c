@@ -83,6 +83,9 @@ static int make_log(void **state)
     fx_image_read(&before_last, fx_dir);
     fx_append(log, &model, 1300);
     sr_check(sr_raftlog_sync(log, &err) == SR_OK);
+    model.term = 4; /* so that the slots of the vote differ */
+    model.voted_for = 1;
+    sr_check(sr_raftlog_set_vote(log, 4, 1, &err) == SR_OK);
     sr_raftlog_close(log);
     fx_image_read(&good, fx_dir);
     for (size_t i = 0; i < good.count; i++) {

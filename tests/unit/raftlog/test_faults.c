@@ -284,6 +284,37 @@ static void a_full_disk_at_sync_is_final(void **state)
     }
 }
 
+/* Nothing of a large group that found no space may be left behind a smaller one. */
+static void a_smaller_group_follows_one_without_space(void **state)
+{
+    (void)state;
+    static struct fx_model model = {.first = 1, .term = 1};
+    struct faulty faulty = {.nth = UINT32_MAX, .failures = 1, .error = ENOSPC, .torn = true};
+    struct sr_log_disk disk = disk_of(&faulty);
+    struct sr_raftlog_state found;
+    struct sr_raftlog *log = NULL;
+    char why[128] = "";
+
+    start_empty();
+    assert_int_equal(fx_open(&disk, SEGMENT_BYTES, &log, &found, &err), SR_OK);
+    assert_int_equal(sr_raftlog_set_vote(log, 1, 0, &err), SR_OK);
+    fx_append(log, &model, 3000);
+    faulty.nth = faulty.calls + 1;
+    assert_int_equal(sr_raftlog_sync(log, &err), SR_NO_SPACE);
+    fx_truncate(log, &model, 1);
+    fx_append(log, &model, 10);
+    assert_int_equal(sr_raftlog_sync(log, &err), SR_OK);
+    sr_raftlog_close(log);
+    if (fx_open(&fx_disk_fast, SEGMENT_BYTES, &log, &found, &err) != SR_OK) {
+        fail_msg("%s", err.text);
+    }
+    if (!fx_matches(log, &found, &model, why)) {
+        fail_msg("%s", why);
+    }
+    assert_int_equal(found.dropped_bytes, 0);
+    sr_raftlog_close(log);
+}
+
 /* Room for a small segment only. */
 static int small_write(void *arg, int fd, const void *data, size_t size, uint64_t offset)
 {
@@ -332,6 +363,7 @@ int main(void)
         cmocka_unit_test(every_call_fails_once),
         cmocka_unit_test(every_write_finds_no_space),
         cmocka_unit_test(a_full_disk_at_sync_is_final),
+        cmocka_unit_test(a_smaller_group_follows_one_without_space),
         cmocka_unit_test(an_almost_full_disk_gets_a_small_segment),
     };
     return cmocka_run_group_tests(tests, fx_set_up, fx_tear_down);
