@@ -45,7 +45,7 @@ void sr_buf_reserve(struct sr_buf *buf, size_t more)
 
 uint8_t *sr_buf_extend(struct sr_buf *buf, size_t size)
 {
-    sr_buf_reserve(buf, size);
+    sr_buf_reserve(buf, size > 0 ? size : 1); /* so that there is memory to point into */
     uint8_t *start = buf->data + buf->size;
     buf->size += size;
     return start;
