@@ -11,6 +11,10 @@
  * a later leader has replaced it for good, and its commands go back to wait for that leader. Only
  * a batch whose time is up is given away as "outcome unknown".
  *
+ * A new leader begins with an entry of its own, empty if nothing waits. Once a node applies it,
+ * every entry of an earlier term has been applied or never will be: that settles what was lost on
+ * its way to the leader before (lost.c).
+ *
  * While entries_in_flight entries are not yet committed, further commands gather, so that load
  * makes entries larger instead of more.
  */
@@ -151,6 +155,10 @@ static bool has_room(const struct sr_core *core)
 void sr_core_batches_propose(struct sr_core *core)
 {
     struct sr_core_batches *batches = &core->batches;
+    if (batches->mark_due && sr_core_leads(core) && raft_transferee(&core->raft) == 0) {
+        batches->mark_due = false;
+        propose_one(core);
+    }
     while (sr_core_leads(core) && raft_transferee(&core->raft) == 0 &&
            (batches->own.head != NULL || batches->guests.head != NULL) &&
            batches->in_flight < core->options.entries_in_flight && has_room(core)) {
@@ -181,7 +189,7 @@ void sr_core_batch_refuse(struct sr_core *core, struct sr_core_batch *batch,
     }
 }
 
-static void committed(struct sr_core *core, struct sr_core_batch *batch)
+void sr_core_batch_committed(struct sr_core *core, struct sr_core_batch *batch)
 {
     sr_count(&core->metrics->proposals_committed, batch->commands);
     if (batch->queued) {
@@ -203,7 +211,7 @@ void sr_core_batches_applied(struct sr_core *core, uint64_t index, uint64_t term
             continue;
         }
         if (batch->term == term) {
-            committed(core, batch);
+            sr_core_batch_committed(core, batch);
         } else {
             sr_core_list_prepend(&core->batches.own, &batch->proposals);
         }
@@ -222,6 +230,7 @@ void sr_core_batches_lost_leadership(struct sr_core *core)
         batch->queued = false;
     }
     batches->in_flight = 0;
+    batches->mark_due = false;
     for (struct sr_mail *mail = sr_core_list_pop(&batches->guests); mail != NULL;
          mail = sr_core_list_pop(&batches->guests)) {
         sr_core_forward_reply(core, guest_of(mail), NULL, false);
@@ -262,7 +271,7 @@ void sr_core_batches_expire(struct sr_core *core)
         bool same_leader = core->leader != 0 && batch->term == core->noticed_term;
         sr_core_batch_refuse(core, batch, same_leader ? SR_API_TIMED_OUT : SR_API_TIMED_OUT_LEADER);
         batch->deadline_ms = 0;
-        if (!batch->placed) {
+        if (!batch->placed && !batch->lost) {
             core->batches.forwards--;
         }
         if (!batch->queued) {

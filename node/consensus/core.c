@@ -109,6 +109,14 @@ static void take_options(struct sr_core *core, const struct sr_core_options *opt
     add_peers(core, options);
 }
 
+/* Where the numbers of questions to others begin: at random, so that what is said to an earlier
+ * run of this node is not taken for an answer to this one. */
+static uint64_t draw_number(struct sr_core *core)
+{
+    uint64_t high = core->env.random(core->env.arg);
+    return high << 31 | core->env.random(core->env.arg);
+}
+
 static void free_core(struct sr_core *core)
 {
     sr_core_boot_close(core);
@@ -150,6 +158,8 @@ int sr_core_start(const struct sr_core_options *options, struct sr_core **ret, s
     struct sr_core *core = sr_zalloc(sizeof(*core));
     take_options(core, options);
     refresh(core);
+    core->reads.round = draw_number(core);
+    core->batches.next_id = draw_number(core);
     sr_core_io_init(core);
     sr_core_fsm_init(core);
     int status = sr_core_boot_load(core, options, err);
@@ -251,7 +261,7 @@ static void notice_links(struct sr_core *core)
         peer->went_down = false;
         peer->sent_last = 0;
         sr_core_feed_stop(peer);
-        sr_core_forward_link_lost(core, peer->id);
+        sr_core_lost_link(core, peer->id);
         sr_core_reads_link_lost(core, peer->id);
     }
 }

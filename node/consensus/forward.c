@@ -10,7 +10,7 @@
  *   answered ◄────ForwardReply(busy)        too much waits: likewise
  *
  * The link is in order and at most once: a batch without a reply was either lost with the link or
- * is still on its way. When the link breaks, nobody knows: TIMED_OUT_LEADER at once.
+ * is still on its way. What becomes of it when the link breaks is told in lost.c.
  */
 #include "base/alloc.h"
 #include "node/consensus/internal.h"
@@ -59,8 +59,10 @@ static bool forward_one(struct sr_core *core, struct sr_core_peer *leader)
     size_t count = gather(core, batch);
     batch->id = ++batches->next_id;
     batch->member = leader->id;
+    batch->term = core->noticed_term;
     Strongroom__Forward forward = STRONGROOM__FORWARD__INIT;
     forward.batch = batch->id;
+    forward.term = core->noticed_term;
     forward.n_lengths = count;
     forward.lengths = core->lengths;
     Strongroom__Envelope envelope = STRONGROOM__ENVELOPE__INIT;
@@ -92,7 +94,8 @@ void sr_core_forward(struct sr_core *core)
 static struct sr_core_batch *find(const struct sr_core *core, uint64_t member, uint64_t id)
 {
     struct sr_core_batch *batch = core->batches.list;
-    while (batch != NULL && (batch->placed || batch->member != member || batch->id != id)) {
+    while (batch != NULL &&
+           (batch->placed || batch->lost || batch->member != member || batch->id != id)) {
         batch = batch->next;
     }
     return batch;
@@ -119,19 +122,6 @@ void sr_core_forward_replied(struct sr_core *core, struct sr_core_peer *peer,
         core->batches.forward_not_before_ms = core->now_ms + RETRY_MS;
     }
     sr_core_batch_drop(core, batch);
-}
-
-void sr_core_forward_link_lost(struct sr_core *core, uint64_t member)
-{
-    struct sr_core_batch *next = NULL;
-    for (struct sr_core_batch *batch = core->batches.list; batch != NULL; batch = next) {
-        next = batch->next;
-        if (!batch->placed && batch->member == member) {
-            core->batches.forwards--;
-            sr_core_batch_refuse(core, batch, SR_API_TIMED_OUT_LEADER);
-            sr_core_batch_drop(core, batch);
-        }
-    }
 }
 
 /* ---- on the leader ---- */
@@ -187,7 +177,8 @@ void sr_core_forward_received(struct sr_core *core, struct sr_core_peer *peer,
     guest->id = forward->batch;
     guest->deadline_ms = core->now_ms + SR_REQUEST_TIMEOUT_MS;
     guest->count = forward->n_lengths;
-    bool leads = sr_core_leads(core) && !core->stepping_down;
+    bool leads = sr_core_leads(core) && !core->stepping_down &&
+                 forward->term == raft_current_term(&core->raft);
     bool busy = batches->guest_count >= SR_CORE_GUESTS_MAX ||
                 batches->guest_bytes + frame->payload.size > SR_PROPOSAL_BYTES_WAITING_MAX;
     if (!leads || busy) {

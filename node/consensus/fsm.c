@@ -59,6 +59,7 @@ static void pass(struct sr_core *core, uint64_t index, const uint8_t *data, size
     }
     hand_over(core, index, data, size);
     sr_core_batches_applied(core, index, term);
+    sr_core_lost_applied(core, term, data, size);
 }
 
 static void pass_gap(struct sr_core *core, uint64_t up_to)

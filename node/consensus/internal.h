@@ -75,6 +75,7 @@ struct sr_core_batch {
     struct raft_apply request; /* of the leader; libraft links it in its own queue */
     bool queued;               /* there it is, and must stay */
     bool placed;               /* index and term are known */
+    bool lost;                 /* the link broke before the leader answered: see lost.c */
     uint64_t id;               /* of a forward */
     uint64_t member;           /* whom it was forwarded to; 0: proposed here */
     uint64_t index;
@@ -105,6 +106,7 @@ struct sr_core_batches {
     struct sr_core_batch *list;  /* on their way */
     struct sr_core_batch *spent; /* to be freed at the end of the turn */
     unsigned in_flight;          /* entries in libraft's queue */
+    bool mark_due;               /* a new reign has not put an entry of its own into the log */
     unsigned forwards;           /* not yet answered */
     uint64_t next_id;
     uint64_t forward_not_before_ms;
@@ -315,6 +317,12 @@ void sr_core_batch_drop(struct sr_core *core, struct sr_core_batch *batch);
 void sr_core_proposal_refuse(struct sr_core *core, struct sr_proposal *proposal,
                              enum sr_api_error error);
 
+void sr_core_batch_committed(struct sr_core *core, struct sr_core_batch *batch);
+
+/* lost.c */
+void sr_core_lost_link(struct sr_core *core, uint64_t member);
+void sr_core_lost_applied(struct sr_core *core, uint64_t term, const uint8_t *data, size_t size);
+
 /* forward.c */
 void sr_core_forward(struct sr_core *core);
 void sr_core_forward_received(struct sr_core *core, struct sr_core_peer *peer,
@@ -323,7 +331,6 @@ void sr_core_forward_replied(struct sr_core *core, struct sr_core_peer *peer,
                              const Strongroom__ForwardReply *reply);
 void sr_core_forward_reply(struct sr_core *core, const struct sr_core_guest *guest,
                            const struct sr_core_batch *batch, bool busy);
-void sr_core_forward_link_lost(struct sr_core *core, uint64_t member);
 void sr_core_guest_free(struct sr_core_guest *guest);
 
 /* reads.c */

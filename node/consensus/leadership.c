@@ -30,6 +30,7 @@ static void check_queue_empty(const struct sr_core *core)
 static void step_into(struct sr_core *core, uint64_t term)
 {
     core->floor = raft_last_index(&core->raft);
+    core->batches.mark_due = true;
     for (size_t i = 0; i < core->peer_count; i++) {
         core->peers[i].sent_last = 0;
         core->peers[i].hinted = false;
