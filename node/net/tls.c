@@ -19,8 +19,8 @@
 #include "base/secret.h"
 #include "node/net/tls_internal.h"
 
-/* The other side's own certificate, and up to three between it and the root. */
-#define VERIFY_DEPTH_MAX 4
+/* Intermediates between the other side's own certificate and the CA. */
+#define VERIFY_DEPTH_MAX 3
 /* AES has hardware on every machine that we run on; 128 bits first because it is faster. */
 #define CIPHER_SUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384"
 /* A resumed session is not checked against the CA again: keep that short. */

@@ -52,7 +52,8 @@ struct sr_peers_options {
 /* Listen and start to connect. SR_NETWORK when the address is taken, SR_INVALID, TLS errors. */
 int sr_peers_open(const struct sr_peers_options *options, struct sr_peers **ret,
                   struct sr_err *err);
-/* Close all links, then call @done from the loop and free everything. */
+/* Close all links, then call @done from the loop and free everything. What is queued gets half a
+ * second to leave. No event comes after this call; it may be made from within one. */
 void sr_peers_close(struct sr_peers *peers, void (*done)(void *arg), void *arg);
 
 /* Queue a frame for @member; it leaves with the next sr_peers_flush. False when the link is down

@@ -344,13 +344,14 @@ static void strangers_cannot_keep_members_out(void **state)
     greet(&cluster, &member);
     for (size_t i = 0; i < STRANGERS; i++) {
         puppet_connect(&cluster, &strangers[i], 0, "client");
+        puppet_send_term(&member, 1); /* or it would be closed for its silence */
     }
     for (size_t i = 0; i < STRANGERS - INCOMING_MAX; i++) {
         cluster_run(&cluster, puppet_is_closed, &strangers[i]);
     }
     assert_false(strangers[STRANGERS - 1].is_closed);
     puppet_send_term(&member, 1);
-    struct wait wait = {&cluster, 0, 1, 1};
+    struct wait wait = {&cluster, 0, 1, STRANGERS + 1};
     cluster_run(&cluster, has_frames, &wait);
     for (size_t i = 0; i < STRANGERS; i++) {
         puppet_free(&strangers[i]);
