@@ -219,10 +219,10 @@ class Cluster:
         pki = pki or self.pki
         credentials = grpc.ssl_channel_credentials(
             pki.read("ca.crt"), pki.read(f"{client}.key"), pki.read(f"{client}.crt"))
-        return grpc.secure_channel(f"127.0.0.1:{port}", credentials, options=[
+        return grpc.secure_channel(f"ipv4:127.0.0.1:{port}", credentials, options=[
             ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
             ("grpc.use_local_subchannel_pool", 1), ("grpc.initial_reconnect_backoff_ms", 50),
-            ("grpc.min_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200)])
+            ("grpc.max_reconnect_backoff_ms", 200)])
 
     def leader(self):
         """The node that it and all other running nodes take for the leader, or None."""

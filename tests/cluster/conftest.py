@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
+
 import pytest
 
-from cluster import STRONGROOM, STRONGROOMD, Cluster
+# gRPC for Python looks at its sockets while a call waits, and otherwise this often: a channel whose
+# calls all fail at once would take 5 s for each step of connecting anew. Read when it is loaded.
+os.environ.setdefault("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS", "20")
+
+from cluster import STRONGROOM, STRONGROOMD, Cluster  # noqa: E402
 
 
 def pytest_sessionstart():

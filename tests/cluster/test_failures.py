@@ -9,7 +9,8 @@ from cluster import wait_for
 from etcd3.etcdrpc import rpc_pb2, rpc_pb2_grpc
 from workload import Workload
 
-KILL_ROUNDS = int(os.environ.get("STRONGROOM_KILL_ROUNDS", "20"))
+SOAK = os.environ.get("STRONGROOM_SOAK")
+KILL_ROUNDS = int(os.environ.get("STRONGROOM_KILL_ROUNDS", "200" if SOAK else "20"))
 
 
 def everything(node):
@@ -107,13 +108,13 @@ def test_restart_of_all_keeps_everything(cluster):
 
 def test_a_stopped_leader_hands_over(cluster):
     with Workload(cluster) as workload:
-        workload.wait_progress(wait_for)
+        workload.wait_writes(1)
         leader = cluster.wait_leader()
         assert leader.stop() == 0, leader.log()
-        workload.wait_progress(wait_for)
+        workload.wait_writes(1)
         leader.start()
         cluster.wait_ready()
-        workload.wait_progress(wait_for)
+        workload.wait_writes(1)
     workload.check_end(leader)
 
 
@@ -123,10 +124,10 @@ def kill_round(cluster, workload, chooser, number):
     for node in victims:
         node.kill()
     if len(victims) == 1:
-        workload.wait_progress(wait_for)
+        workload.wait_writes(20)
     for node in victims:
         node.start()
-    workload.wait_progress(wait_for)
+    workload.wait_writes(20)
     for node in victims:
         wait_for(lambda node=node: cluster.can_read(node), f"{node.name} to serve")
 
@@ -136,7 +137,7 @@ def test_kill_rounds_lose_nothing_and_read_nothing_stale(cluster):
     print(f"STRONGROOM_SEED={seed}, {KILL_ROUNDS} rounds")
     chooser = random.Random(seed)
     with Workload(cluster) as workload:
-        workload.wait_progress(wait_for)
+        workload.wait_writes(1)
         for number in range(KILL_ROUNDS):
             kill_round(cluster, workload, chooser, number)
             assert workload.violations == []

@@ -13,6 +13,8 @@ import threading
 import time
 
 import grpc
+
+from cluster import wait_for
 from etcd3.etcdrpc import rpc_pb2, rpc_pb2_grpc
 
 CALL_TIMEOUT_S = 3
@@ -37,7 +39,7 @@ class Workload:
         self.writes = 0
         self.reads = 0
         self.in_doubt = 0
-        self.last_write_at = 0.0
+        self.last_errors = {}  # by thread: why its last call failed
         self.lock = threading.Lock()
         self.channels = [node.channel() for node in cluster.nodes]
         self.stubs = [rpc_pb2_grpc.KVStub(channel) for channel in self.channels]
@@ -83,13 +85,13 @@ class Workload:
                 chooser.choice(self.stubs).Put(
                     rpc_pb2.PutRequest(key=register.key, value=str(value).encode()),
                     timeout=CALL_TIMEOUT_S)
-            except grpc.RpcError:
+            except grpc.RpcError as error:
+                self.last_errors[f"writer {writer}"] = (time.time(), error.code(), error.details())
                 self.in_doubt += 1
                 register = self._fresh_register(writer)
                 time.sleep(0.02)
                 continue
             register.acknowledged = value
-            self.last_write_at = time.monotonic()
             with self.lock:
                 self.writes += 1
 
@@ -101,7 +103,8 @@ class Workload:
             try:
                 response = chooser.choice(self.stubs).Range(
                     rpc_pb2.RangeRequest(key=register.key), timeout=CALL_TIMEOUT_S)
-            except grpc.RpcError:
+            except grpc.RpcError as error:
+                self.last_errors[f"reader {reader}"] = (time.time(), error.code(), error.details())
                 time.sleep(0.02)
                 continue
             value = int(response.kvs[0].value) if response.kvs else 0
@@ -111,10 +114,13 @@ class Workload:
             with self.lock:
                 self.reads += 1
 
-    def wait_progress(self, wait_for):
-        """Until a write that began from now on is acknowledged."""
-        now = time.monotonic() + 0.001
-        wait_for(lambda: self.last_write_at > now or self.violations, "a write to succeed")
+    def wait_writes(self, count):
+        """Until count writes more are acknowledged, and at least one that began from now on."""
+        goal = self.writes + max(count, len(self.current) + 1)
+        try:
+            wait_for(lambda: self.writes >= goal or self.violations, "writes to succeed")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.last_errors}") from None
 
     def check_end(self, node):
         """After the end, through one node: nothing acknowledged is lost, nothing is invented."""
