@@ -27,7 +27,10 @@ static inline void *commands_alloc(size_t size)
 
 static inline ProtobufCBinaryData data_of(const char *text)
 {
-    return (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
+    size_t size = strlen(text);
+    uint8_t *copy = commands_alloc(size + 1);
+    memcpy(copy, text, size);
+    return (ProtobufCBinaryData){size, copy};
 }
 
 /* "\0": from the key on, without end. */
