@@ -30,7 +30,7 @@ second.
   else should be running.
 - Memory is anonymous memory (RssAnon): the page cache is not in it, for either.
 - Restart: a follower is killed with SIGKILL and started again; the time until a linearizable read
-  through it succeeds, measured to about 0.05 s.
+  through it succeeds, measured to about 0.03 s.
 - A ratio is Strongroom's number divided by etcd's.
 """
 

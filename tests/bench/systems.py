@@ -15,6 +15,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "release"
+LOAD = BUILD / "tests" / "bench" / "strongroom-load"
 TOOL = BUILD / "client" / "strongroom"
 QUICKSTART = ROOT / "deploy" / "quickstart"
 NODES = 3
@@ -74,18 +75,33 @@ class Cluster:
         return Usage.of(self.pids(), self.dir)
 
     def etcdctl(self, *arguments, endpoints=None, timeout=10):
-        environment = dict(os.environ, ETCDCTL_API="3")
+        environment = {name: value for name, value in os.environ.items()
+                       if not name.startswith("ETCDCTL_")}
+        environment["ETCDCTL_API"] = "3"
         return subprocess.run(
             ["etcdctl", "--endpoints", ",".join(endpoints or self.endpoints),
              "--cacert", str(self.ca), "--cert", str(self.certificate), "--key", str(self.key),
              "--command-timeout", "3s", *arguments],
             text=True, capture_output=True, env=environment, timeout=timeout, check=False)
 
-    def wait_until_serving(self, endpoint, within_s=300):
-        """Until a linearizable read through @endpoint succeeds."""
+    def load(self, *arguments, endpoints=None):
+        return subprocess.run(
+            [str(LOAD), "--endpoints", ",".join(endpoints or self.endpoints),
+             "--cacert", str(self.ca), "--cert", str(self.certificate), "--key", str(self.key),
+             *(str(argument) for argument in arguments)],
+            text=True, capture_output=True, check=False)
+
+    def wait_until_serving(self, endpoint, within_s=300, has_keys=True):
+        """Until a linearizable read through @endpoint succeeds. (etcdctl would wait for a second
+        after each connection that is refused.)"""
         end = time.monotonic() + within_s
         while time.monotonic() < end:
-            if self.etcdctl("get", "none", endpoints=[endpoint]).returncode == 0:
+            if has_keys:
+                done = self.load("--op", "get", "--keys", 1, "--seconds", 0.01,
+                                 endpoints=[endpoint])
+                if done.returncode == 0 and json.loads(done.stdout)["errors"] == 0:
+                    return
+            elif self.etcdctl("get", "none", endpoints=[endpoint]).returncode == 0:
                 return
             time.sleep(0.01)
         raise RuntimeError(f"{self.name}: {endpoint} does not serve after {within_s} s")
@@ -133,7 +149,7 @@ class Etcd(Cluster):
         for i in self.all_nodes():
             self.start_node(i)
         for endpoint in self.endpoints:
-            self.wait_until_serving(endpoint)
+            self.wait_until_serving(endpoint, has_keys=False)
 
     def start_node(self, i):
         pki = self.dir / "pki"
