@@ -121,6 +121,7 @@ enum sr_core_guard {
     SR_GUARD_TRAILING = 1 << 6,        /* something stays in memory behind a manifest */
     SR_GUARD_MANIFEST_HOLD = 1 << 8,   /* no manifest before the state is durable up to it */
     SR_GUARD_READ_ROUND = 1 << 9,      /* a read asks a majority for its term */
+    SR_GUARD_FORGOTTEN = 1 << 7,       /* no entries from before what is in memory */
     SR_GUARD_REPEATS = 1 << 10,        /* entries under way are not sent again */
 };
 

@@ -4,12 +4,15 @@
  * message that breaks its rules corrupts it silently. So whatever could is refused here, counted,
  * and never delivered. Who sent a message is what the link proved, not what the message says.
  *
- * Three messages are kept back though they break no rule of Raft:
+ * Four messages are kept back or changed though they break no rule of Raft:
  *   - a vote result when we are no candidate: libraft reads a union that holds something else then;
  *   - entries that contradict committed ones: libraft frees them twice. Somebody's log is damaged,
  *     ours or the leader's: this node stops;
  *   - entries beyond what we can apply: without them the message is a heartbeat, the leader keeps
- *     them for later.
+ *     them for later;
+ *   - entries that begin before those we have in memory: libraft takes what it forgot for what it
+ *     never had, and appends entry 1 after entry 20. All up to our manifest is committed, so the
+ *     leader has the same: the message begins after it.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -148,6 +151,35 @@ static void deliver_part(struct sr_core *core, struct sr_core_peer *peer,
     deliver(core, peer, &part);
 }
 
+/* How many entries of @message to leave out because they are forgotten here. All of them, and
+ * more: SIZE_MAX. */
+static size_t forgotten(const struct sr_core *core, const Strongroom__AppendEntries *message)
+{
+    const struct raft_trail *trail = &core->raft.trail;
+    uint64_t prev = message->prev_log_index;
+    if (prev >= trail->snapshot.index || prev > trail->offset || trail->offset == 0 ||
+        message->term < raft_current_term(&core->raft) ||
+        !sr_core_guarded(core, SR_GUARD_FORGOTTEN)) {
+        return 0;
+    }
+    uint64_t skip = trail->snapshot.index - prev;
+    return skip <= message->n_entries ? (size_t)skip : SIZE_MAX;
+}
+
+/* What we have and the leader too, with nothing after it. */
+static void deliver_known(struct sr_core *core, struct sr_core_peer *peer,
+                          const Strongroom__AppendEntries *message)
+{
+    struct raft_message part = {.type = RAFT_APPEND_ENTRIES};
+    part.append_entries = (struct raft_append_entries){
+        .term = message->term,
+        .prev_log_index = core->raft.trail.snapshot.index,
+        .prev_log_term = core->raft.trail.snapshot.term,
+        .leader_commit = message->leader_commit,
+    };
+    deliver(core, peer, &part);
+}
+
 static void decode_append(struct sr_core *core, struct sr_core_peer *peer,
                           const Strongroom__AppendEntries *message, struct sr_bytes payload)
 {
@@ -161,8 +193,15 @@ static void decode_append(struct sr_core *core, struct sr_core_peer *peer,
     }
     peer->append_term = message->term;
     struct sr_reader reader = sr_reader_of(payload.data, payload.size);
-    size_t end = overloaded(core) ? 0 : message->n_entries;
-    size_t from = 0;
+    size_t from = forgotten(core, message);
+    if (from == SIZE_MAX) {
+        deliver_known(core, peer, message);
+        return;
+    }
+    for (size_t i = 0; i < from; i++) {
+        (void)sr_read_bytes(&reader, message->entries[i]->length);
+    }
+    size_t end = overloaded(core) ? from : message->n_entries;
     do {
         /* libraft notes a configuration at the index of the message's first entry. */
         size_t to = from + 1;

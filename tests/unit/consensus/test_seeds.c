@@ -41,6 +41,9 @@ static void run_seeds(size_t nodes, uint64_t seeds, void (*prepare)(struct sim *
     struct totals totals = {0};
     seeds = number_of("SEEDS", seeds);
     for (uint64_t seed = first; seed < first + seeds; seed++) {
+        if (getenv("VERBOSE") != NULL) {
+            fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
+        }
         sim_init(&sim, seed, nodes);
         if (prepare != NULL) {
             prepare(&sim);
