@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -132,32 +133,46 @@ static int read_format_text(const struct sr_datadir *dir, char *text, struct sr_
     return SR_OK;
 }
 
+/* The number behind "\n<name>=", up to the end of its line. */
+static bool read_field(const char *text, const char *name, int base, uint64_t *ret_value)
+{
+    char start[32];
+    snprintf(start, sizeof(start), "\n%s=", name);
+    const char *at = strstr(text, start);
+    if (at == NULL) {
+        return false;
+    }
+    char *end = NULL;
+    errno = 0;
+    *ret_value = strtoull(at + strlen(start), &end, base);
+    return errno == 0 && end != at + strlen(start) && *end == '\n';
+}
+
 static int check_format(struct sr_datadir *dir, const char *text, struct sr_err *err)
 {
-    unsigned format = 0;
-    unsigned compatible = 0;
-    unsigned incompatible = 0;
+    static const char title[] = "strongroom data directory\n";
+    uint64_t format = 0;
+    uint64_t incompatible = 0;
     uint64_t cluster = 0;
     uint64_t member = 0;
-    int started = 0;
-    if (sscanf(text, "strongroom data directory\nformat=%u\n", &format) != 1) {
+    uint64_t started = 0;
+    if (strncmp(text, title, strlen(title)) != 0 || !read_field(text, "format", 10, &format)) {
         return sr_err_set(err, SR_FORMAT, "%s/format is not a Strongroom format file", dir->path);
     }
     if (format > FORMAT_NUMBER) {
         return sr_err_set(err, SR_FORMAT,
-                          "data_dir %s has format %u, written by a newer version; this one knows "
-                          "up to %d",
+                          "data_dir %s has format %" PRIu64
+                          ", written by a newer version; this one knows up to %d",
                           dir->path, format, FORMAT_NUMBER);
     }
-    if (sscanf(text,
-               "strongroom data directory\nformat=%u\ncompatible=%u\nincompatible=%u\n"
-               "cluster=%" SCNx64 "\nmember=%" SCNx64 "\nstarted=%d\n",
-               &format, &compatible, &incompatible, &cluster, &member, &started) != 6) {
+    if (!read_field(text, "incompatible", 16, &incompatible) ||
+        !read_field(text, "cluster", 16, &cluster) || !read_field(text, "member", 16, &member) ||
+        !read_field(text, "started", 10, &started)) {
         return sr_err_set(err, SR_CORRUPT, "%s/format is cut or damaged", dir->path);
     }
     if (incompatible != 0) {
         return sr_err_set(err, SR_FORMAT,
-                          "data_dir %s uses features 0x%x that this version does not know",
+                          "data_dir %s uses features 0x%" PRIx64 " that this version does not know",
                           dir->path, incompatible);
     }
     if (cluster != dir->cluster_id) {

@@ -34,6 +34,7 @@ struct sr_node {
     struct sr_origins origins;
     struct sr_consensus *consensus;
     struct sr_service_member *members;
+    char *peer_urls[SR_MEMBERS_MAX];
     struct sr_service_context service_context;
     struct sr_service *services[LOOPS_MAX];
     struct sr_admin *admin;
@@ -145,6 +146,7 @@ static unsigned sort_members(const struct sr_config *config,
     for (unsigned i = 0; i < count; i++) {
         sorted[i] = &config->cluster.members[i];
     }
+    /* The elements are pointers. NOLINTNEXTLINE(bugprone-sizeof-expression) */
     qsort(sorted, count, sizeof(sorted[0]), compare_ids);
     return count;
 }
@@ -197,13 +199,13 @@ static void describe_members(struct sr_node *node)
     for (unsigned i = 0; i < count; i++) {
         const struct sr_config_member *member = sorted[i];
         size_t url_size = sizeof("https://") + strlen(member->peer_address);
-        char *peer_url = sr_alloc(url_size);
-        snprintf(peer_url, url_size, "https://%s", member->peer_address);
+        node->peer_urls[i] = sr_alloc(url_size);
+        snprintf(node->peer_urls[i], url_size, "https://%s", member->peer_address);
         node->members[i] = (struct sr_service_member){
             .id = member->id,
             .name = member->name,
             .zone = member->zone,
-            .peer_url = peer_url,
+            .peer_url = node->peer_urls[i],
             .client_urls = (const char *const *)member->client_urls,
             .client_url_count = member->client_urls_count,
         };
@@ -268,7 +270,7 @@ static int bring_up(struct sr_node *node, struct sr_err *err)
         (status = open_client_loops(node, err)) != SR_OK) {
         return status;
     }
-    uint64_t loop_origins[LOOPS_MAX];
+    uint64_t loop_origins[LOOPS_MAX] = {0};
     for (unsigned i = 0; i < node->loop_count; i++) {
         loop_origins[i] = sr_origins_add(&node->origins, sr_rpc_mailbox(node->rpc, i));
     }
@@ -330,8 +332,8 @@ static void leave_gracefully(struct sr_node *node)
 
 static void free_members(struct sr_node *node)
 {
-    for (unsigned i = 0; node->members != NULL && i < node->config->cluster.members_count; i++) {
-        sr_free((void *)(uintptr_t)node->members[i].peer_url);
+    for (size_t i = 0; i < SR_MEMBERS_MAX; i++) {
+        sr_free(node->peer_urls[i]);
     }
     sr_free(node->members);
 }

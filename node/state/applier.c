@@ -16,8 +16,8 @@
 #include "base/log.h"
 #include "proto/limits.h"
 
-#define FLUSH_RETRY_MS 1000
-/* How often the flush thread looks at the free space of the disk when it has nothing to do. */
+/* How often the flush thread looks at the free space of the disk when it has nothing to do, and
+ * tries again when there was none. */
 #define FLUSH_IDLE_MS 1000
 
 struct entry {
@@ -210,7 +210,7 @@ static void *flush_main(void *arg)
         if (done && sr_store_compaction_pending(applier->options.store)) {
             continue;
         }
-        sr_mailbox_wait(&applier->flush_kicks, done ? FLUSH_IDLE_MS : FLUSH_RETRY_MS);
+        sr_mailbox_wait(&applier->flush_kicks, FLUSH_IDLE_MS);
     }
     return NULL;
 }
@@ -263,6 +263,7 @@ void sr_applier_stop(struct sr_applier *applier)
 
 void sr_applier_post(struct sr_applier *applier, uint64_t index, const uint8_t *data, size_t size)
 {
+    sr_check(data != NULL || size == 0);
     struct entry *entry = sr_alloc(sizeof(*entry) + size);
     entry->index = index;
     entry->empty = data == NULL;
