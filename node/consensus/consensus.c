@@ -288,7 +288,6 @@ static void answer_late(struct sr_consensus *consensus)
         list = list->next;
         sr_core_task_free(task);
     }
-    (void)sr_mailbox_take(&consensus->ops_done); /* the core's */
 }
 
 /* Once the loop's thread is gone, or if it never was there. */
@@ -296,6 +295,8 @@ static void tear_down(struct sr_consensus *consensus)
 {
     atomic_store(&consensus->stopping, true);
     sr_writer_stop(consensus->writer);
+    /* The core's: it frees them all, those too that were done after the loop's last turn. */
+    (void)sr_mailbox_take(&consensus->ops_done);
     if (consensus->core != NULL) {
         sr_core_stop(consensus->core);
     }
