@@ -43,6 +43,13 @@ static int compare(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
+/* Of @count sorted samples, in microseconds. */
+static double percentile(const uint64_t *samples, size_t count, size_t percent)
+{
+    size_t at = count * percent / 100;
+    return (double)samples[at < count ? at : count - 1] / 1e3;
+}
+
 static void run(struct bench *bench, size_t entry_bytes, size_t group, double seconds,
                 uint64_t *samples)
 {
@@ -69,12 +76,13 @@ static void run(struct bench *bench, size_t entry_bytes, size_t group, double se
     sr_check(sr_raftlog_release(bench->log, UINT64_MAX - 1, NULL) == SR_OK);
     bytes = sr_counter_read(&metrics->bytes_written) - bytes;
     qsort(samples, count, sizeof(*samples), compare);
+    double wall_s = (double)(now - start) / 1e9;
     printf("%7zu B x %4zu: %6.0f groups/s %8.0f entries/s  p50 %6.0f p90 %6.0f p99 %6.0f "
            "max %7.0f us  %.2f B written a byte\n",
-           entry_bytes, group, (double)count * 1e9 / (double)(now - start),
-           (double)(count * group) * 1e9 / (double)(now - start), (double)samples[count / 2] / 1e3,
-           (double)samples[count * 9 / 10] / 1e3, (double)samples[count * 99 / 100] / 1e3,
-           (double)samples[count - 1] / 1e3, (double)bytes / (double)(count * group * entry_bytes));
+           entry_bytes, group, (double)count / wall_s, (double)(count * group) / wall_s,
+           percentile(samples, count, 50), percentile(samples, count, 90),
+           percentile(samples, count, 99), percentile(samples, count, 100),
+           (double)bytes / (double)(count * group * entry_bytes));
     fflush(stdout);
     sr_free(data);
 }

@@ -115,6 +115,21 @@ static bool is_refusal(int status)
     return status == SR_CORRUPT || status == SR_FORMAT || status == SR_KEY;
 }
 
+/* @image NULL: not to be checked. */
+static void expect_unchanged(const struct fx_image *image, const char *what)
+{
+    struct fx_image now;
+    if (image == NULL) {
+        return;
+    }
+    fx_image_read(&now, fx_dir);
+    bool equal = fx_image_equal(&now, image);
+    fx_image_close(&now);
+    if (!equal) {
+        fail_msg("%s: refused, but changed the disk", what);
+    }
+}
+
 /* Open the log with one file of it damaged. Returns whether it was refused; otherwise it holds
  * what was synced. @may_lack_last: or lacks the last frame. */
 static bool refused(const struct fx_image *damaged, bool may_lack_last, const char *what)
@@ -126,17 +141,10 @@ static bool refused(const struct fx_image *damaged, bool may_lack_last, const ch
 
     int status = fx_open(&fx_disk_fast, SEGMENT_BYTES, &log, &found, &err);
     if (status != SR_OK) {
-        struct fx_image now;
         if (!is_refusal(status) || strlen(err.text) < 20) {
             fail_msg("%s: status %d, %s", what, status, err.text);
         }
-        if (damaged != NULL) {
-            fx_image_read(&now, fx_dir);
-            if (!fx_image_equal(&now, damaged)) {
-                fail_msg("%s: refused, but changed the disk", what);
-            }
-            fx_image_close(&now);
-        }
+        expect_unchanged(damaged, what);
         return true;
     }
     status = sr_raftlog_get_manifest(log, &manifest, &err);
