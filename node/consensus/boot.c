@@ -212,6 +212,7 @@ int sr_core_boot_load(struct sr_core *core, const struct sr_core_options *option
     core->voted_for = state.voted_for;
     core->log_last = state.last_index;
     core->persisted = state.last_index;
+    core->applies.applied = core->env.durable_index(core->env.arg);
     core->snapshots.released = state.first_index - 1;
     sr_marks_init(&core->marks, state.first_index - 1, state.last_index, options->log_bytes);
     return SR_OK;

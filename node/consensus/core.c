@@ -114,6 +114,9 @@ static void take_options(struct sr_core *core, const struct sr_core_options *opt
 static uint64_t draw_number(struct sr_core *core)
 {
     uint64_t high = core->env.random(core->env.arg);
+    if (!sr_core_guarded(core, SR_GUARD_NUMBERS)) {
+        return 0;
+    }
     return high << 31 | core->env.random(core->env.arg);
 }
 

@@ -115,14 +115,15 @@ enum sr_core_guard {
     SR_GUARD_SPLIT_CHANGE = 1 << 0,    /* a configuration entry comes first in its message */
     SR_GUARD_VOTE_RESULT = 1 << 1,     /* vote results reach candidates only */
     SR_GUARD_READ_FLOOR = 1 << 2,      /* a read index is at least the last index at election */
-    SR_GUARD_APPLY_PERSISTED = 1 << 3, /* apply only what the own log holds durably */
-    SR_GUARD_COMMITTED = 1 << 4,       /* a leader that contradicts committed entries: stop */
-    SR_GUARD_SNAPSHOT_BACK = 1 << 5,   /* no manifest at a commit index that stepped back */
-    SR_GUARD_TRAILING = 1 << 6,        /* something stays in memory behind a manifest */
-    SR_GUARD_MANIFEST_HOLD = 1 << 8,   /* no manifest before the state is durable up to it */
-    SR_GUARD_READ_ROUND = 1 << 9,      /* a read asks a majority for its term */
-    SR_GUARD_FORGOTTEN = 1 << 7,       /* no entries from before what is in memory */
+    SR_GUARD_READ_ROUND = 1 << 3,      /* a read asks a majority for its term */
+    SR_GUARD_APPLY_PERSISTED = 1 << 4, /* apply only what the own log holds durably */
+    SR_GUARD_COMMITTED = 1 << 5,       /* a leader that contradicts committed entries: stop */
+    SR_GUARD_FORGOTTEN = 1 << 6,       /* no entries from before what is in memory */
+    SR_GUARD_SNAPSHOT_BACK = 1 << 7,   /* no manifest at a commit index that stepped back */
+    SR_GUARD_TRAILING = 1 << 8,        /* something stays in memory behind a manifest */
+    SR_GUARD_MANIFEST_HOLD = 1 << 9,   /* no manifest before the state is durable up to it */
     SR_GUARD_REPEATS = 1 << 10,        /* entries under way are not sent again */
+    SR_GUARD_NUMBERS = 1 << 11,        /* questions of an earlier run are not taken for ours */
 };
 
 /* Bootstraps an empty log, replays otherwise. SR_CORRUPT for a log that cannot be continued,

@@ -25,12 +25,11 @@ static bool enough(const struct sr_core *core)
 bool sr_core_snapshots_wanted(const struct sr_core *core)
 {
     const struct raft *raft = &core->raft;
-    if (raft->commit_index <= core->snapshots.index &&
-        sr_core_guarded(core, SR_GUARD_SNAPSHOT_BACK)) {
+    if (core->snapshots.request != NULL || core->failed) {
         return false;
     }
-    return core->snapshots.request == NULL && !core->failed &&
-           raft->last_applied == raft->commit_index;
+    return !sr_core_guarded(core, SR_GUARD_SNAPSHOT_BACK) ||
+           (raft->commit_index > core->snapshots.index && raft->last_applied == raft->commit_index);
 }
 
 int sr_core_snapshots_put(struct sr_core *core, const struct raft_snapshot *snapshot,

@@ -247,7 +247,7 @@ static void step(struct sim *sim, uint64_t end_ns)
 {
     uint64_t next = sim_net_next(sim);
     for (size_t i = 0; i < sim->count; i++) {
-        if (sim->nodes[i].alive) {
+        if (sim->nodes[i].alive && !sim->nodes[i].paused) {
             earlier(&next, node_next(&sim->nodes[i]));
         }
     }
@@ -258,7 +258,7 @@ static void step(struct sim *sim, uint64_t end_ns)
     }
     sim_net_step(sim);
     for (size_t i = 0; i < sim->count; i++) {
-        if (sim->nodes[i].alive) {
+        if (sim->nodes[i].alive && !sim->nodes[i].paused) {
             node_step(&sim->nodes[i]);
         }
     }

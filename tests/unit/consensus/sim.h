@@ -74,6 +74,7 @@ struct sim_node {
     struct sim *sim;
     uint64_t id; /* 1.. */
     bool alive;
+    bool paused; /* as by SIGSTOP */
     bool failed;
     struct sr_err failure;
     struct sr_core *core;

@@ -84,7 +84,7 @@ uint64_t sim_net_next(const struct sim *sim)
     for (size_t from = 0; from < sim->count; from++) {
         for (size_t to = 0; to < sim->count; to++) {
             const struct sim_link *link = &sim->links[from][to];
-            if (link->head != NULL && link->head->at_ns < next) {
+            if (link->head != NULL && link->head->at_ns < next && !sim->nodes[to].paused) {
                 next = link->head->at_ns;
             }
             if (wants_up(sim, from, to) && link->up_at_ns < next) {
@@ -123,7 +123,7 @@ void sim_net_step(struct sim *sim)
     for (size_t from = 0; from < sim->count; from++) {
         for (size_t to = 0; to < sim->count; to++) {
             struct sim_link *link = &sim->links[from][to];
-            if (link->head != NULL && link->head->at_ns <= sim->now_ns) {
+            if (link->head != NULL && link->head->at_ns <= sim->now_ns && !sim->nodes[to].paused) {
                 deliver(sim, from, to);
             }
             if (wants_up(sim, from, to) && link->up_at_ns <= sim->now_ns) {
