@@ -243,11 +243,13 @@ class Strongroom(Cluster):
 
     @staticmethod
     def runs(pid):
+        """A process whose main thread is a zombie keeps its locks until the others are gone."""
         try:
             stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+            threads = len(os.listdir(f"/proc/{pid}/task"))
         except (FileNotFoundError, ProcessLookupError):
             return False
-        return stat.rpartition(") ")[2][0] not in "ZX"
+        return stat.rpartition(") ")[2][0] not in "ZX" or threads > 1
 
     def stop(self):
         if self.is_up:
