@@ -351,10 +351,10 @@ void sr_node_stop(struct sr_node *node)
     if (node->consensus != NULL) {
         sr_consensus_stop(node->consensus);
     }
+    sr_rpc_free(node->rpc); /* gives the last answers to the services */
     for (unsigned i = 0; i < node->loop_count; i++) {
         sr_service_free(node->services[i]);
     }
-    sr_rpc_free(node->rpc);
     sr_raftlog_close(node->log);
     sr_store_close(node->store);
     sr_datadir_close(&node->dir);

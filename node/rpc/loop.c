@@ -244,7 +244,7 @@ void rpc_loop_run(struct rpc_loop *loop)
     uv_check_start(&loop->check, on_check);
     uv_timer_start(&loop->tick, on_tick, TICK_MS, TICK_MS);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
-    on_mail(&loop->mail_async); /* the calls are gone, but the letters have to be freed */
+    on_mail(&loop->mail_async);
 }
 
 static void close_handle(uv_handle_t *handle, void *arg)
@@ -266,6 +266,7 @@ void rpc_loop_close(struct rpc_loop *loop)
             sr_free(message);
         }
     }
+    on_mail(&loop->mail_async); /* the calls are gone, but the letters have to be freed */
     uv_walk(&loop->uv, close_handle, NULL);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     sr_check(uv_loop_close(&loop->uv) == 0);

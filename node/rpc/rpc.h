@@ -70,8 +70,8 @@ struct sr_rpc_options {
 int sr_rpc_open(const struct sr_rpc_options *options, struct sr_rpc **ret, struct sr_err *err);
 /* Where it listens; tells what port 0 became. */
 unsigned sr_rpc_port(const struct sr_rpc *rpc);
-/* The mailbox of loop @i: its wake-ups run handler.on_mail on that loop. Valid from open on.
- * Whoever posts to it must have ended before sr_rpc_stop, which delivers the last mail. */
+/* The mailbox of loop @i: its wake-ups run handler.on_mail on that loop. Valid from open to free,
+ * which delivers what was posted after the loops had stopped. */
 struct sr_mailbox *sr_rpc_mailbox(struct sr_rpc *rpc, unsigned i);
 /* Set the handler of loop @i; before start. */
 void sr_rpc_set_handler(struct sr_rpc *rpc, unsigned i, const struct sr_rpc_handler *handler);
@@ -82,7 +82,8 @@ void sr_rpc_start(struct sr_rpc *rpc);
 void sr_rpc_drain(struct sr_rpc *rpc, unsigned timeout_ms);
 /* Close what is left, stop and join the threads. Handlers get on_cancel for open calls. */
 void sr_rpc_stop(struct sr_rpc *rpc);
-void sr_rpc_free(struct sr_rpc *rpc); /* after stop; NULL is fine */
+/* After stop; NULL is fine. The handlers get the last mail, on this thread. */
+void sr_rpc_free(struct sr_rpc *rpc);
 
 /* ---- Numbers; any thread ---- */
 

@@ -44,7 +44,8 @@ def machine(directory):
     memory_kib = int(pathlib.Path("/proc/meminfo").read_text().split()[1])
     return (f"{os.cpu_count()} × {model}, {memory_kib / 1024 / 1024:.0f} GiB, "
             f"Linux {platform.release()}; a write of 4 KiB with fdatasync takes "
-            f"{sync_ms(directory):.2f} ms at the median")
+            f"{sync_ms(directory):.2f} ms at the median; load average before the run "
+            f"{os.getloadavg()[0]:.1f}")
 
 
 def sync_ms(directory, rounds=200):

@@ -98,7 +98,8 @@ static void on_cancel(void *arg, struct sr_call *call)
 static void on_mail(void *arg, struct sr_mail *list)
 {
     struct test_loop *loop = arg;
-    (void)list;
+    assert_non_null(list);
+    atomic_fetch_add(&loop->server->mails, 1);
     while (loop->held_count > 0) {
         struct sr_call *call = loop->held[--loop->held_count];
         reply_bytes(call, call->message.data, call->message.size);

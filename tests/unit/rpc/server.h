@@ -27,6 +27,7 @@ struct test_server {
     struct test_loop *loops;
     atomic_uint calls;     /* on_call so far */
     atomic_uint cancelled; /* on_cancel so far */
+    atomic_uint mails;     /* on_mail so far */
     atomic_uint ticks;
 };
 

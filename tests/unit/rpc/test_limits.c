@@ -497,6 +497,19 @@ static void address_taken(void **state)
     assert_non_null(strstr(err.text, listen));
 }
 
+/* Answers may still come when the loops have stopped. */
+static void late_mail(void **state)
+{
+    struct test_server server;
+    (void)state;
+    test_server_start(&server, 2, 0);
+    sr_rpc_stop(server.rpc);
+    assert_int_equal(atomic_load(&server.mails), 0);
+    test_server_release(&server);
+    test_server_stop(&server);
+    assert_int_equal(atomic_load(&server.mails), 2);
+}
+
 static void ticks(void **state)
 {
     struct fixture *fixture = *state;
@@ -524,6 +537,7 @@ int main(void)
         TEST(ticks),
         TEST(incomplete_bodies),
         cmocka_unit_test(connection_limit),
+        cmocka_unit_test(late_mail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
