@@ -2,10 +2,11 @@
  *
  * One client connection: a TLS stream below, an nghttp2 session above.
  *
- * Back-pressure: frames are fetched from nghttp2 only while little waits in the stream, and the
- * socket is read no further while a lot does (a client that sends PINGs but does not read). A
- * client that reads its socket but keeps its windows shut is no reason to stop reading (its
- * window updates would never come): there, new calls wait (request.c, READY).
+ * Back-pressure: frames are fetched from nghttp2 only while little waits in the stream. A client
+ * that goes on sending but does not read its socket is read no further, or what nghttp2 has to
+ * tell it (answers, refusals) would pile up. A client that reads its socket but keeps its windows
+ * shut is no reason to stop reading (its window updates would never come): there, new calls wait
+ * (request.c, READY).
  */
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +19,8 @@
 
 /* Frames are fetched while less than this waits in the stream. */
 #define PRODUCE_BYTES ((size_t)256 * 1024)
+/* What a client may send while its socket takes nothing. */
+#define UNHEARD_BYTES_MAX ((size_t)256 * 1024)
 /* Without a byte from the other side for so long it is asked whether it is still there; after
  * twice that time it is not. */
 #define SILENCE_NS (60ULL * 1000000000ULL)
@@ -119,6 +122,7 @@ static void on_data(void *arg, struct sr_stream *stream, const uint8_t *data, si
     connection->active_ns = sr_clock_monotonic_ns();
     connection->pinged = false;
     sr_count(&connection->loop->rpc->metrics.received_bytes, size);
+    connection->unheard_bytes += sr_stream_pending(stream) >= PRODUCE_BYTES ? size : 0;
     ssize_t taken = nghttp2_session_mem_recv(connection->session, data, size);
     if (taken < 0) {
         rpc_loop_complain(connection->loop, "connection closed", sr_stream_peer_address(stream),
@@ -227,14 +231,16 @@ static bool produce(struct rpc_connection *connection)
 
 static void balance_reading(struct rpc_connection *connection)
 {
-    size_t pending = sr_stream_pending(connection->stream);
-    if (!connection->paused && pending > (size_t)SR_CONNECTION_WRITE_BYTES_MAX) {
-        connection->paused = true;
+    if (sr_stream_pending(connection->stream) < PRODUCE_BYTES) {
+        connection->unheard_bytes = 0;
+    }
+    bool pause = connection->unheard_bytes > UNHEARD_BYTES_MAX;
+    if (pause && !connection->paused) {
         sr_stream_pause(connection->stream);
-    } else if (connection->paused && pending <= (size_t)SR_CONNECTION_WRITE_BYTES_MAX / 2) {
-        connection->paused = false;
+    } else if (!pause && connection->paused) {
         sr_stream_resume(connection->stream);
     }
+    connection->paused = pause;
 }
 
 void rpc_connection_flush(struct rpc_connection *connection)

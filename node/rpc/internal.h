@@ -123,13 +123,15 @@ struct rpc_connection {
     nghttp2_session *session; /* NULL until the TLS handshake is done */
     bool greeted;             /* the client's preface and SETTINGS have come */
     bool closing;             /* sr_stream_close was called: nothing is read or sent any more */
-    bool paused;              /* not reading: too much waits to be written */
+    bool paused;              /* not reading: see connection.c */
     bool pinged;              /* asked whether the other side is still there */
     enum rpc_drain drain;
     uint64_t drain_ns;    /* since when */
     uint64_t accepted_ns; /* monotonic */
     uint64_t active_ns;   /* when bytes last moved */
     uint64_t sent_seen;   /* of sr_stream_sent */
+
+    size_t unheard_bytes; /* received while the socket took nothing */
 
     struct rpc_call *first_call;
     struct rpc_call *last_call;

@@ -16,6 +16,7 @@ struct sr_stream *sr_stream_accept(uv_loop_t *loop, uv_os_sock_t fd, struct sr_t
     fake_stream.events = events;
     fake_stream.arg = arg;
     fake_stream.closed = false;
+    fake_stream.paused = false;
     fake_stream.sent = 0;
     sr_buf_clear(&fake_stream.out);
     return &fake_stream;
@@ -51,12 +52,12 @@ size_t sr_stream_pending(const struct sr_stream *self)
 
 void sr_stream_pause(struct sr_stream *self)
 {
-    (void)self;
+    self->paused = true;
 }
 
 void sr_stream_resume(struct sr_stream *self)
 {
-    (void)self;
+    self->paused = false;
 }
 
 void sr_stream_close(struct sr_stream *self, bool abort)

@@ -14,6 +14,7 @@ struct sr_stream {
     struct sr_buf out; /* written, and not taken by the other side */
     uint64_t sent;
     bool stuck; /* the other side does not read */
+    bool paused;
     bool closed;
 };
 

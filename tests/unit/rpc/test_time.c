@@ -141,8 +141,8 @@ static void drain_without_pong(void **state)
     assert_true(fake_stream.closed);
 }
 
-/* A client that sends but does not read: at first its answers wait, then it is not read either. */
-static void deaf_client(void **state)
+/* Acknowledgements that are not taken are a known attack. */
+static void ping_flood(void **state)
 {
     uint8_t pings[17 * 100] = {0};
     (void)state;
@@ -157,7 +157,38 @@ static void deaf_client(void **state)
         receive(pings, sizeof(pings));
     }
     assert_true(fake_stream.closed);
-    assert_true(fake_stream.out.size < (size_t)SR_CONNECTION_WRITE_BYTES_MAX);
+}
+
+/* A client that sends requests, bad ones at that, and does not read the answers. */
+static void deaf_client(void **state)
+{
+    /* :method GET, :scheme https, :path / from HPACK's static table */
+    uint8_t request[12] = {0, 0, 3, NGHTTP2_HEADERS, 5, 0, 0, 0, 0, 0x82, 0x87, 0x84};
+    size_t fed = 0;
+    (void)state;
+    fake_stream.events->on_open(fake_stream.arg, &fake_stream);
+    receive(preface, sizeof(preface));
+    fake_stream.stuck = true;
+    for (uint32_t id = 1; !fake_stream.paused && !fake_stream.closed; id += 2) {
+        sr_put_u32(request + 5, id);
+        receive(request, sizeof(request));
+        fed += sizeof(request);
+        assert_true(fed < (size_t)1024 * 1024);
+    }
+    assert_true(fake_stream.paused);
+    assert_true(loop->open_calls <= SR_STREAMS_PER_CONNECTION_MAX);
+    assert_true(fake_stream.out.size < (size_t)512 * 1024);
+
+    /* It begins to read: everything is told, and the reading goes on. */
+    fake_stream.stuck = false;
+    for (unsigned i = 0; i < 100 && loop->open_calls > 0; i++) {
+        sr_buf_clear(&fake_stream.out);
+        fake_stream.events->on_drain(fake_stream.arg, &fake_stream);
+        rpc_loop_flush(loop);
+    }
+    assert_int_equal(loop->open_calls, 0);
+    assert_false(fake_stream.paused);
+    assert_false(fake_stream.closed);
 }
 
 int main(void)
@@ -165,7 +196,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(no_preface),         TEST(silent_client), TEST(patient_client),
-        TEST(drain_without_pong), TEST(deaf_client),
+        TEST(drain_without_pong), TEST(ping_flood),    TEST(deaf_client),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
