@@ -140,7 +140,7 @@ class Node:
             "peer": {"listen": f"127.0.0.1:{self.peer_port}", "tls": tls,
                      "election_timeout_ms": self.cluster.election_timeout_ms, "tick_ms": 25},
             "admin": {"listen": f"127.0.0.1:{self.admin_port}"},
-            "storage": {"disk_reserve_bytes": 1 << 20},
+            "storage": {"disk_reserve_bytes": 1 << 20, **self.cluster.storage},
             "log": {"level": "info"},
         }
 
@@ -191,7 +191,8 @@ class Node:
 
 
 class Cluster:
-    def __init__(self, directory, size, name="test", election_timeout_ms=300):
+    def __init__(self, directory, size, name="test", election_timeout_ms=300, storage=None):
+        self.storage = storage or {}
         self.dir = pathlib.Path(directory)
         self.name = name
         self.election_timeout_ms = election_timeout_ms

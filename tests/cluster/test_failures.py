@@ -3,6 +3,7 @@
 
 import os
 import random
+import signal
 import time
 
 from cluster import wait_for
@@ -116,6 +117,25 @@ def test_a_stopped_leader_hands_over(cluster):
         cluster.wait_ready()
         workload.wait_writes(1)
     workload.check_end(leader)
+
+
+def test_a_frozen_leader_serves_nothing_stale(cluster):
+    """A leader that was stopped in the middle of its work, and does not know that time has passed
+    and another one has been elected, must not answer reads out of its old state."""
+    with Workload(cluster, readers=4, call_timeout_s=1) as workload:
+        for _ in range(4):
+            frozen = cluster.wait_leader()
+            frozen.process.send_signal(signal.SIGSTOP)
+            try:
+                workload.wait_writes(6)
+            finally:
+                frozen.process.send_signal(signal.SIGCONT)
+            workload.wait_writes(20)
+            assert workload.violations == []
+    cluster.wait_ready()
+    for node in cluster.nodes:
+        workload.check_end(node)
+    wait_equal(cluster.nodes)
 
 
 def kill_round(cluster, workload, chooser, number):

@@ -13,12 +13,8 @@ import threading
 import time
 
 import grpc
-
 from cluster import wait_for
 from etcd3.etcdrpc import rpc_pb2, rpc_pb2_grpc
-
-CALL_TIMEOUT_S = 3
-
 
 class Register:
     """One key and what is known of it."""
@@ -30,8 +26,8 @@ class Register:
 
 
 class Workload:
-    def __init__(self, cluster, writers=2, readers=2):
-        self.cluster = cluster
+    def __init__(self, cluster, writers=2, readers=2, call_timeout_s=3):
+        self.call_timeout_s = call_timeout_s
         self.stopping = threading.Event()
         self.violations = []
         self.registers = []  # of all writers, all that ever were
@@ -84,7 +80,7 @@ class Workload:
             try:
                 chooser.choice(self.stubs).Put(
                     rpc_pb2.PutRequest(key=register.key, value=str(value).encode()),
-                    timeout=CALL_TIMEOUT_S)
+                    timeout=self.call_timeout_s)
             except grpc.RpcError as error:
                 self.last_errors[f"writer {writer}"] = (time.time(), error.code(), error.details())
                 self.in_doubt += 1
@@ -102,7 +98,7 @@ class Workload:
             acknowledged = register.acknowledged
             try:
                 response = chooser.choice(self.stubs).Range(
-                    rpc_pb2.RangeRequest(key=register.key), timeout=CALL_TIMEOUT_S)
+                    rpc_pb2.RangeRequest(key=register.key), timeout=self.call_timeout_s)
             except grpc.RpcError as error:
                 self.last_errors[f"reader {reader}"] = (time.time(), error.code(), error.details())
                 time.sleep(0.02)
