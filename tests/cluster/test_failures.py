@@ -121,15 +121,22 @@ def test_a_stopped_leader_hands_over(cluster):
 
 def test_a_frozen_leader_serves_nothing_stale(cluster):
     """A leader that was stopped in the middle of its work, and does not know that time has passed
-    and another one has been elected, must not answer reads out of its old state."""
+    and another one has been elected, must not answer reads out of its old state: neither those of
+    the workload, nor a pile of them that waits for it when it wakes up."""
     with Workload(cluster, readers=4, call_timeout_s=1) as workload:
         for _ in range(4):
             frozen = cluster.wait_leader()
-            frozen.process.send_signal(signal.SIGSTOP)
-            try:
-                workload.wait_writes(6)
-            finally:
-                frozen.process.send_signal(signal.SIGCONT)
+            with frozen.channel() as channel:
+                stub = rpc_pb2_grpc.KVStub(channel)
+                stub.Range(rpc_pb2.RangeRequest(key=b"health"), timeout=20)
+                frozen.process.send_signal(signal.SIGSTOP)
+                try:
+                    workload.wait_writes(6)
+                    pile = [workload.read_later(stub) for _ in range(100)]
+                finally:
+                    frozen.process.send_signal(signal.SIGCONT)
+                for check in pile:
+                    check()
             workload.wait_writes(20)
             assert workload.violations == []
     cluster.wait_ready()

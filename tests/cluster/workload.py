@@ -91,6 +91,15 @@ class Workload:
             with self.lock:
                 self.writes += 1
 
+    def _check_read(self, register, acknowledged, response):
+        """acknowledged: what was when the read began."""
+        value = int(response.kvs[0].value) if response.kvs else 0
+        if not acknowledged <= value <= register.attempted:
+            self.violations.append(
+                f"{register.key}: read {value} after {acknowledged} was acknowledged")
+        with self.lock:
+            self.reads += 1
+
     def _read(self, reader):
         chooser = random.Random(1000 + reader)
         while not self.stopping.is_set():
@@ -103,12 +112,21 @@ class Workload:
                 self.last_errors[f"reader {reader}"] = (time.time(), error.code(), error.details())
                 time.sleep(0.02)
                 continue
-            value = int(response.kvs[0].value) if response.kvs else 0
-            if not acknowledged <= value <= register.attempted:
-                self.violations.append(
-                    f"{register.key}: read {value} after {acknowledged} was acknowledged")
-            with self.lock:
-                self.reads += 1
+            self._check_read(register, acknowledged, response)
+
+    def read_later(self, stub):
+        """Begin a read; call what is returned to wait for its end and check what it saw."""
+        register = random.choice([r for r in self.registers if r.acknowledged > 0])
+        acknowledged = register.acknowledged
+        future = stub.Range.future(rpc_pb2.RangeRequest(key=register.key), timeout=20)
+
+        def check():
+            try:
+                response = future.result()
+            except grpc.RpcError:
+                return  # no answer is not a wrong one
+            self._check_read(register, acknowledged, response)
+        return check
 
     def wait_writes(self, count):
         """Until count writes more are acknowledged, and at least one that began from now on."""
