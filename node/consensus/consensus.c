@@ -233,7 +233,8 @@ static void init_sync(struct sr_consensus *consensus)
     pthread_condattr_t attributes;
     sr_check(pthread_condattr_init(&attributes) == 0);
     sr_check(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
-    sr_check(pthread_mutex_init(&consensus->info_mutex, NULL) == 0);
+    consensus->info_mutex = sr_alloc(sizeof(*consensus->info_mutex));
+    sr_check(pthread_mutex_init(consensus->info_mutex, NULL) == 0);
     sr_check(pthread_cond_init(&consensus->info_changed, &attributes) == 0);
     pthread_condattr_destroy(&attributes);
     /* The bounds are ours: what waits stays counted after the loop has taken it. */
@@ -308,7 +309,8 @@ static void tear_down(struct sr_consensus *consensus)
     sr_mailbox_close(&consensus->ops_done);
     sr_mailbox_close(&consensus->tasks_done);
     pthread_cond_destroy(&consensus->info_changed);
-    pthread_mutex_destroy(&consensus->info_mutex);
+    pthread_mutex_destroy(consensus->info_mutex);
+    sr_free(consensus->info_mutex);
     sr_free(consensus);
 }
 
@@ -366,13 +368,13 @@ bool sr_consensus_step_down(struct sr_consensus *consensus, unsigned timeout_ms)
     int waited = 0;
     atomic_store(&consensus->stepping_down, true);
     sr_consensus_wake(consensus);
-    pthread_mutex_lock(&consensus->info_mutex);
-    while (consensus->info.is_leader && waited != ETIMEDOUT) {
-        waited =
-            pthread_cond_timedwait(&consensus->info_changed, &consensus->info_mutex, &deadline);
+    bool alone = consensus->options.member_count == 1; /* nobody takes over */
+    pthread_mutex_lock(consensus->info_mutex);
+    while (consensus->info.is_leader && !alone && waited != ETIMEDOUT) {
+        waited = pthread_cond_timedwait(&consensus->info_changed, consensus->info_mutex, &deadline);
     }
     bool leads = consensus->info.is_leader;
-    pthread_mutex_unlock(&consensus->info_mutex);
+    pthread_mutex_unlock(consensus->info_mutex);
     return !leads;
 }
 
@@ -405,10 +407,9 @@ bool sr_consensus_read(struct sr_consensus *consensus, struct sr_read *read)
 
 void sr_consensus_info(const struct sr_consensus *consensus, struct sr_consensus_info *ret_info)
 {
-    pthread_mutex_t *mutex = (pthread_mutex_t *)(uintptr_t)&consensus->info_mutex;
-    pthread_mutex_lock(mutex);
+    pthread_mutex_lock(consensus->info_mutex);
     *ret_info = consensus->info;
-    pthread_mutex_unlock(mutex);
+    pthread_mutex_unlock(consensus->info_mutex);
 }
 
 const struct sr_consensus_metrics *sr_consensus_metrics(const struct sr_consensus *consensus)

@@ -103,7 +103,7 @@ static void take_options(struct sr_core *core, const struct sr_core_options *opt
         core->options.entries_in_flight = SR_CORE_ENTRIES_IN_FLIGHT;
     }
     core->entries = sr_calloc(SR_INFLIGHT_ENTRIES_MAX, sizeof(*core->entries));
-    core->entry_pointers = sr_calloc(SR_INFLIGHT_ENTRIES_MAX, sizeof(*core->entry_pointers));
+    core->entry_pointers = sr_calloc(SR_INFLIGHT_ENTRIES_MAX, sizeof(void *));
     core->pieces = sr_calloc(SR_BATCH_COMMANDS_MAX, sizeof(*core->pieces));
     core->lengths = sr_calloc(SR_BATCH_COMMANDS_MAX, sizeof(*core->lengths));
     add_peers(core, options);

@@ -36,7 +36,7 @@ static void hand_over(struct sr_core *core, uint64_t index, const uint8_t *data,
     held->index = index;
     held->size = size;
     held->empty = data == NULL;
-    if (size > 0) {
+    if (data != NULL) {
         memcpy(held->data, data, size);
     }
     if (applies->tail == NULL) {

@@ -344,7 +344,7 @@ void sr_core_reads_ask(struct sr_core *core, struct sr_core_peer *peer, uint64_t
 void sr_core_reads_told(struct sr_core *core, struct sr_core_peer *peer,
                         const Strongroom__ReadIndexReply *reply);
 void sr_core_reads_probed(struct sr_core *core, struct sr_core_peer *peer,
-                          const Strongroom__TermProbe *probe);
+                          const Strongroom__TermProbe *question);
 void sr_core_reads_confirmed(struct sr_core *core, struct sr_core_peer *peer,
                              const Strongroom__TermProbeReply *reply);
 

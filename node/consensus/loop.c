@@ -69,13 +69,13 @@ static void publish(struct sr_consensus *consensus)
 {
     struct sr_consensus_info info;
     sr_core_info(consensus->core, &info);
-    pthread_mutex_lock(&consensus->info_mutex);
+    pthread_mutex_lock(consensus->info_mutex);
     bool changed = info.is_leader != consensus->info.is_leader;
     consensus->info = info;
     if (changed) {
         pthread_cond_broadcast(&consensus->info_changed);
     }
-    pthread_mutex_unlock(&consensus->info_mutex);
+    pthread_mutex_unlock(consensus->info_mutex);
 }
 
 static void close_handle(uv_handle_t *handle)

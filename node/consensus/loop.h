@@ -40,7 +40,7 @@ struct sr_consensus {
     atomic_bool failed;
 
     /* Out of it. */
-    pthread_mutex_t info_mutex;
+    pthread_mutex_t *info_mutex; /* apart, so that readers of a const struct can lock it */
     pthread_cond_t info_changed; /* whether we lead */
     struct sr_consensus_info info;
 };

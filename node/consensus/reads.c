@@ -349,7 +349,7 @@ void sr_core_reads_tick(struct sr_core *core)
 void sr_core_reads_close(struct sr_core *core)
 {
     struct sr_core_list *lists[] = {&core->reads.waiting, &core->reads.asked, &core->reads.ready};
-    for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++) {
+    for (size_t i = 0; i < 3; i++) {
         for (struct sr_mail *mail = sr_core_list_pop(lists[i]); mail != NULL;
              mail = sr_core_list_pop(lists[i])) {
             answer(core, read_of(mail), SR_API_STOPPED);

@@ -8,11 +8,11 @@
 
 #define ENTRIES_MAX 64
 
-void inject(struct sim *sim, size_t from, size_t to, const Strongroom__Envelope *envelope,
+void inject(struct sim *sim, size_t from, size_t to, Strongroom__Envelope *envelope,
             const void *payload, size_t payload_size)
 {
     struct sr_frame frame = {
-        .envelope = (Strongroom__Envelope *)(uintptr_t)envelope,
+        .envelope = envelope,
         .payload = {payload, payload_size},
     };
     sr_core_receive(sim->nodes[to].core, from + 1, &frame);

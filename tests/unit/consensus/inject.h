@@ -8,7 +8,7 @@
 #include "sim.h"
 
 /* Hand @envelope to node @to as if node @from had sent it. */
-void inject(struct sim *sim, size_t from, size_t to, const Strongroom__Envelope *envelope,
+void inject(struct sim *sim, size_t from, size_t to, Strongroom__Envelope *envelope,
             const void *payload, size_t payload_size);
 
 struct inject_entry {

@@ -119,7 +119,7 @@ struct sim {
     size_t command_bytes; /* at least 16 */
     /* Let a frame pass? NULL: all pass. */
     bool (*filter)(struct sim *sim, size_t from, size_t to, const struct sr_frame *frame);
-    void *filter_arg;
+    size_t watched; /* a node that the test has its eye on */
     /* What was applied, by index: hash of the entry, 0 unknown, 1 empty. */
     uint64_t *history;
     size_t history_count;
@@ -146,8 +146,8 @@ uint64_t sim_random(struct sim *sim, uint64_t below);
 bool sim_run(struct sim *sim, unsigned ms, bool (*done)(struct sim *sim));
 void sim_violate(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-void sim_crash(struct sim *sim, size_t node);
-int sim_restart(struct sim *sim, size_t node, struct sr_err *err);
+void sim_crash(struct sim *sim, size_t at);
+int sim_restart(struct sim *sim, size_t at, struct sr_err *err);
 void sim_cut(struct sim *sim, size_t from, size_t to, bool cut);
 void sim_isolate(struct sim *sim, size_t node, bool isolated);
 void sim_heal(struct sim *sim);
@@ -155,8 +155,8 @@ void sim_heal(struct sim *sim);
 void sim_reset_link(struct sim *sim, size_t from, size_t to);
 
 /* Returns the command's number. */
-size_t sim_propose(struct sim *sim, size_t node);
-size_t sim_read(struct sim *sim, size_t node);
+size_t sim_propose(struct sim *sim, size_t at);
+size_t sim_read(struct sim *sim, size_t at);
 /* The node that leads with the highest term, or SIM_NODES_MAX. */
 size_t sim_leader(struct sim *sim);
 bool sim_has_leader(struct sim *sim);

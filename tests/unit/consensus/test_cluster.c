@@ -222,7 +222,7 @@ static void test_write_lost_while_the_leader_stays_ends_in_time(void **state)
 static bool nobody_else_leads(struct sim *s)
 {
     size_t leader = sim_leader(s);
-    return leader != SIM_NODES_MAX && leader != (size_t)(uintptr_t)s->filter_arg;
+    return leader != SIM_NODES_MAX && leader != s->watched;
 }
 
 static void test_step_down_hands_over(void **state)
@@ -231,7 +231,7 @@ static void test_step_down_hands_over(void **state)
     begin(3);
     size_t leader = sim_leader(&sim);
     expect_acked(sim_propose(&sim, leader));
-    sim.filter_arg = (void *)(uintptr_t)leader;
+    sim.watched = leader;
     uint64_t before_ns = sim.now_ns;
     sr_core_step_down(sim.nodes[leader].core);
     sr_core_turn_end(sim.nodes[leader].core);
@@ -285,7 +285,7 @@ static void test_replaced_entries_are_proposed_again(void **state)
     expect_acked(sim_propose(&sim, leader));
     sim_isolate(&sim, leader, true);
     size_t write = sim_propose(&sim, leader); /* in its log only */
-    sim.filter_arg = (void *)(uintptr_t)leader;
+    sim.watched = leader;
     assert_true(sim_run(&sim, 2000, nobody_else_leads));
     size_t other = sim_leader(&sim);
     sim_propose(&sim, other); /* takes that index */
