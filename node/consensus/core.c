@@ -281,10 +281,10 @@ void sr_core_task_done(struct sr_core *core, struct sr_core_task *task)
 
 void sr_core_log_full(struct sr_core *core, bool full)
 {
-    core->log_full = full;
-    if (core->ops != NULL) {
+    if (core->log_full && !full && core->ops != NULL) {
         core->ops->queued_ms = core->now_ms; /* waiting for space is not a stall */
     }
+    core->log_full = full;
 }
 
 void sr_core_applied(struct sr_core *core, uint64_t index)

@@ -56,17 +56,18 @@ void sr_core_lost_applied(struct sr_core *core, uint64_t term, const uint8_t *da
     struct sr_core_batch *next = NULL;
     for (struct sr_core_batch *batch = core->batches.list; batch != NULL; batch = next) {
         next = batch->next;
-        if (batch->placed || batch->proposals.head == NULL || term < batch->term) {
+        if (batch->proposals.head == NULL || term < batch->term) {
             continue;
         }
-        if (term > batch->term) {
+        if (term > batch->term) { /* also of a placed one: its place lies behind this entry */
             sr_core_list_prepend(&core->batches.own, &batch->proposals);
-        } else if (holds(data, size, batch)) {
+        } else if (!batch->placed && holds(data, size, batch)) {
             sr_core_batch_committed(core, batch);
         } else {
             continue;
         }
-        core->batches.forwards -= !batch->lost;
+        core->batches.forwards -= !batch->lost && !batch->placed;
+        core->batches.in_flight -= batch->queued;
         sr_core_batch_drop(core, batch);
     }
 }

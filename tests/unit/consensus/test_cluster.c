@@ -296,6 +296,26 @@ static void test_replaced_entries_are_proposed_again(void **state)
     finish();
 }
 
+/* Also those whose place in the log nobody takes for a while. */
+static void test_entries_behind_a_new_reign_are_proposed_again(void **state)
+{
+    (void)state;
+    begin(3);
+    size_t leader = sim_leader(&sim);
+    expect_acked(sim_propose(&sim, leader));
+    sim_isolate(&sim, leader, true);
+    sim_propose(&sim, leader);
+    sim_run(&sim, 10, NULL);
+    size_t second = sim_propose(&sim, leader); /* one entry further */
+    sim.watched = leader;
+    assert_true(sim_run(&sim, 2000, nobody_else_leads)); /* with one entry, of its own */
+    sim_run(&sim, 100, NULL);
+    sim_heal(&sim);
+    assert_true(sim_run(&sim, 1000, sim_all_answered));
+    assert_int_equal(sim.commands[second].state, SIM_ACKED);
+    finish();
+}
+
 static void test_backlog_holds_proposals_back(void **state)
 {
     (void)state;
@@ -335,7 +355,10 @@ static void test_stuck_disk_stops_the_node(void **state)
     size_t leader = sim_leader(&sim);
     sim.nodes[leader].disk_stuck = true;
     sim_propose(&sim, leader);
-    sim_run(&sim, 40000, NULL);
+    for (int i = 0; i < 40; i++) {
+        sr_core_log_full(sim.nodes[leader].core, false); /* as the loop says again and again */
+        sim_run(&sim, 1000, NULL);
+    }
     assert_true(sim.nodes[leader].failed);
     assert_int_equal(sim.nodes[leader].failure.status, SR_IO);
     sim_crash(&sim, leader);
@@ -374,6 +397,7 @@ int main(void)
         cmocka_unit_test(test_writes_survive_hand_over),
         cmocka_unit_test(test_restart_of_all_keeps_everything),
         cmocka_unit_test(test_replaced_entries_are_proposed_again),
+        cmocka_unit_test(test_entries_behind_a_new_reign_are_proposed_again),
         cmocka_unit_test(test_backlog_holds_proposals_back),
         cmocka_unit_test(test_full_disk_holds_proposals_back),
         cmocka_unit_test(test_stuck_disk_stops_the_node),
