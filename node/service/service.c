@@ -195,14 +195,6 @@ void sr_service_free(struct sr_service *service)
     if (service == NULL) {
         return;
     }
-    struct sr_mail *mail = sr_mailbox_take(service->mailbox);
-    while (mail != NULL) {
-        struct sr_mail *next = mail->next;
-        if (mail != &service->go_on) {
-            sr_answer_free(sr_container(mail, struct sr_answer, mail));
-        }
-        mail = next;
-    }
     service_pending_close(service);
     sr_arena_close(&service->arena);
     sr_buf_close(&service->reply);

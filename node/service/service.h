@@ -38,8 +38,7 @@ struct sr_service_context {
  * itself, to go on with a long range in a later turn of the loop. */
 struct sr_service *sr_service_new(const struct sr_service_context *context, uint64_t origin,
                                   struct sr_mailbox *mailbox);
-/* After the loops and consensus have stopped and before the mailbox goes: takes out of it what
- * came too late. NULL is fine. */
+/* After sr_rpc_free, which has delivered all mail. NULL is fine. */
 void sr_service_free(struct sr_service *service);
 /* To be given to sr_rpc_set_handler. */
 struct sr_rpc_handler sr_service_handler(struct sr_service *service);

@@ -186,6 +186,7 @@ static void free_asked(void)
 int world_close(void **state)
 {
     struct world *world = *state;
+    turns(world); /* as rpc does: the last mail is delivered, to whom it may concern */
     sr_service_free(world->service);
     sr_mailbox_close(&world->mailbox);
     free_asked();
