@@ -259,6 +259,28 @@ static void expire_waiting(struct sr_core *core)
     }
 }
 
+/* Give up those commands of @batch whose time is up; the others may have come much later. */
+static void expire_batch(struct sr_core *core, struct sr_core_batch *batch)
+{
+    bool same_leader = core->leader != 0 && batch->term == core->noticed_term;
+    struct sr_core_list kept = {0};
+    batch->deadline_ms = UINT64_MAX;
+    for (struct sr_mail *mail = sr_core_list_pop(&batch->proposals); mail != NULL;
+         mail = sr_core_list_pop(&batch->proposals)) {
+        struct sr_proposal *proposal = proposal_of(mail);
+        if (proposal->deadline_ms <= core->now_ms) {
+            sr_core_proposal_refuse(core, proposal,
+                                    same_leader ? SR_API_TIMED_OUT : SR_API_TIMED_OUT_LEADER);
+            continue;
+        }
+        sr_core_list_push(&kept, mail);
+        if (proposal->deadline_ms < batch->deadline_ms) {
+            batch->deadline_ms = proposal->deadline_ms;
+        }
+    }
+    batch->proposals = kept;
+}
+
 void sr_core_batches_expire(struct sr_core *core)
 {
     expire_waiting(core);
@@ -268,15 +290,14 @@ void sr_core_batches_expire(struct sr_core *core)
         if (batch->deadline_ms == 0 || batch->deadline_ms > core->now_ms) {
             continue;
         }
-        bool same_leader = core->leader != 0 && batch->term == core->noticed_term;
-        sr_core_batch_refuse(core, batch, same_leader ? SR_API_TIMED_OUT : SR_API_TIMED_OUT_LEADER);
-        batch->deadline_ms = 0;
+        expire_batch(core, batch);
+        if (batch->proposals.head != NULL || batch->queued) {
+            continue; /* libraft's queue runs through it */
+        }
         if (!batch->placed && !batch->lost) {
             core->batches.forwards--;
         }
-        if (!batch->queued) {
-            sr_core_batch_drop(core, batch);
-        }
+        sr_core_batch_drop(core, batch);
     }
 }
 

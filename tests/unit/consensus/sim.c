@@ -392,7 +392,8 @@ void sim_finish(struct sim *sim)
     }
     size_t last = sim_propose(sim, 0);
     if (!sim_run(sim, 30000, sim_all_answered) || sim->commands[last].state != SIM_ACKED) {
-        sim_violate(sim, "no write after healing");
+        sim_violate(sim, "no write after healing: state %d, error %d",
+                    (int)sim->commands[last].state, (int)sim->commands[last].error);
     }
     if (!sim_run(sim, 30000, sim_converged)) {
         sim_violate(sim, "the nodes do not come to agree after healing");
