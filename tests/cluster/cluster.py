@@ -35,22 +35,23 @@ def wait_for(condition, what, timeout=PATIENCE_S):
         time.sleep(0.05)
 
 
-_given_ports = set()
+_reservations = []  # sockets whose names say which ports are ours while we live
 
 
 def free_port():
     """A port that nobody listens on, below those that the kernel gives to outgoing connections,
-    so that it is still free when its node starts again."""
+    so that it is still free when its node starts again; and no other suite on this machine's."""
     while True:
         port = random.randrange(12000, 32000)
-        if port in _given_ports:
-            continue
+        reservation = socket.socket(socket.AF_UNIX)
         with socket.socket() as probe:
             try:
+                reservation.bind(f"\0strongroom-test-port-{port}")
                 probe.bind(("127.0.0.1", port))
             except OSError:
+                reservation.close()
                 continue
-        _given_ports.add(port)
+        _reservations.append(reservation)
         return port
 
 

@@ -66,6 +66,7 @@ def test_a_follower_that_was_away_catches_up(cluster):
 def test_without_a_majority_nothing_is_acknowledged(cluster):
     cluster.put("minority", "1")
     survivor, *others = cluster.nodes
+    assert cluster.get("minority", nodes=[survivor]) == "1"  # so it has it itself
     for node in others:
         node.kill()
     failed = cluster.etcdctl("put", "minority", "2", "--command-timeout=3s", nodes=[survivor],
