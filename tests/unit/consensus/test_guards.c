@@ -130,6 +130,8 @@ static void contradict(uint32_t guards_off)
 static void contradict_unguarded(void)
 {
     contradict(SR_GUARD_COMMITTED);
+    /* Not every allocator notices the double free; that nobody stopped the node is as bad. */
+    _exit(sim.nodes[0].failed ? 0 : 1);
 }
 
 static void test_committed(void **state)
