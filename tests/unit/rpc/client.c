@@ -267,7 +267,7 @@ void test_client_pump(struct test_client *client, int wait_ms)
 
 struct test_answer *test_client_finish(struct test_client *client, int32_t stream_id)
 {
-    uint64_t end_ns = sr_clock_monotonic_ns() + 20000000000ULL;
+    uint64_t end_ns = sr_clock_monotonic_ns() + 120000000000ULL;
     struct test_answer *answer = stream_id == 0 ? NULL : test_client_answer(client, stream_id);
     while (answer == NULL ? !client->gone : !answer->closed) {
         if (answer != NULL && client->gone) {

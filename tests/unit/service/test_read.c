@@ -71,7 +71,7 @@ static void all_of_a_turn_share_a_view(void **state)
         calls[i] = call_range(world, "k", "", true);
     }
     assert_int_equal(world->wakes, wakes + 1); /* one wake-up for all */
-    assert_true(turn(world));
+    turns(world); /* one, unless the machine is so slow that its time is up */
     assert_int_equal(sr_gauge_read(&sr_store_metrics(world->store)->open_views), 0);
     for (size_t i = 0; i < 100; i++) {
         release(expect_range(calls[i], 2, 1));
