@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What happens at the edges: deadlines, cancelled calls, lost clients, closed windows, floods,
- * limits, and the end of the server.
+ * What happens at the edges: deadlines, cancelled calls, lost clients, closed windows,
+ * and limits.
  */
 #include <arpa/inet.h>
 #include <poll.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -287,87 +286,6 @@ static void incomplete_bodies(void **state)
     sr_free(message);
 }
 
-static void drain_timely(void *arg)
-{
-    struct fixture *fixture = arg;
-    sr_rpc_drain(fixture->server.rpc, 20000);
-}
-
-static void *drain_thread(void *arg)
-{
-    drain_timely(arg);
-    return NULL;
-}
-
-static void drain(void **state)
-{
-    struct fixture *fixture = *state;
-    struct test_client late = {0};
-    pthread_t thread;
-    open_client(fixture, 0);
-    int32_t id = test_client_call(&fixture->client, "/test.S/Hold", "x", 1);
-    wait_for_calls(fixture, 1);
-    assert_int_equal(pthread_create(&thread, NULL, drain_thread, fixture), 0);
-    test_wait_until((test_client_pump(&fixture->client, 1), fixture->client.is_goaway));
-    assert_false(test_client_answer(&fixture->client, id)->closed);
-    assert_false(test_client_connect(&late, fixture->server.port, fixture->server.dir));
-    test_client_close(&late);
-
-    test_server_release(&fixture->server);
-    assert_int_equal(test_client_finish(&fixture->client, id)->grpc_status, 0);
-    assert_int_equal(pthread_join(thread, NULL), 0);
-    test_client_finish(&fixture->client, 0); /* the server says goodbye */
-    assert_int_equal(fixture->client.goaway_last_id, id);
-    test_client_close(&fixture->client);
-}
-
-/* A call that was on its way when the notice went out. */
-static void drain_refuses(void **state)
-{
-    struct fixture *fixture = *state;
-    struct sr_buf frames = {0};
-    pthread_t thread;
-    open_client(fixture, 0);
-    int32_t held = test_client_call(&fixture->client, "/test.S/Hold", "x", 1);
-    wait_for_calls(fixture, 1);
-    assert_int_equal(pthread_create(&thread, NULL, drain_thread, fixture), 0);
-    /* The notice is out once new connections are refused: without reading it (nor answering the
-     * ping behind it), start a call. */
-    struct test_client late = {0};
-    while (test_client_connect(&late, fixture->server.port, fixture->server.dir)) {
-        test_client_close(&late);
-        test_nap();
-    }
-    test_client_close(&late);
-    int32_t id = test_client_call(&fixture->client, "/test.S/Echo", "x", 1);
-    const struct test_answer *answer = test_client_finish(&fixture->client, id);
-    if (answer->grpc_status != -1) {
-        assert_int_equal(answer->grpc_status, 14);
-        assert_string_equal(answer->message, "etcdserver: server stopped");
-    } else {
-        assert_int_equal(answer->error_code, NGHTTP2_REFUSED_STREAM);
-    }
-    test_server_release(&fixture->server);
-    assert_int_equal(test_client_finish(&fixture->client, held)->grpc_status, 0);
-    assert_int_equal(pthread_join(thread, NULL), 0);
-    test_client_close(&fixture->client);
-    sr_buf_close(&frames);
-}
-
-static void drain_gives_up(void **state)
-{
-    struct fixture *fixture = *state;
-    open_client(fixture, 0);
-    test_client_call(&fixture->client, "/test.S/Hold", "x", 1);
-    wait_for_calls(fixture, 1);
-    sr_rpc_drain(fixture->server.rpc, 30);
-    assert_int_equal(atomic_load(&fixture->server.cancelled), 0);
-    sr_rpc_stop(fixture->server.rpc);
-    assert_int_equal(atomic_load(&fixture->server.cancelled), 1);
-    test_client_finish(&fixture->client, 0);
-    test_client_close(&fixture->client);
-}
-
 static void garbage(void **state)
 {
     struct fixture *fixture = *state;
@@ -389,27 +307,6 @@ static void garbage(void **state)
 
     open_client(fixture, 0);
     check_alive(&fixture->client);
-    test_client_close(&fixture->client);
-}
-
-static void reset_flood(void **state)
-{
-    struct fixture *fixture = *state;
-    open_client(fixture, 0);
-    for (unsigned i = 0; i < TEST_ANSWERS_MAX - 2 && !fixture->client.gone; i++) {
-        int32_t id = test_client_call(&fixture->client, "/test.S/Hold", "x", 1);
-        nghttp2_submit_rst_stream(fixture->client.session, 0, id, NGHTTP2_CANCEL);
-        if (i % 100 == 0) {
-            test_client_pump(&fixture->client, 0);
-        }
-        if (fixture->client.is_goaway) {
-            break;
-        }
-    }
-    test_client_finish(&fixture->client, 0);
-    assert_true(fixture->client.is_goaway);
-    test_wait_until(connections(fixture) == 0);
-    assert_int_equal(sr_gauge_read(&sr_rpc_metrics(fixture->server.rpc)->open_calls), 0);
     test_client_close(&fixture->client);
 }
 
@@ -497,19 +394,6 @@ static void address_taken(void **state)
     assert_non_null(strstr(err.text, listen));
 }
 
-/* Answers may still come when the loops have stopped. */
-static void late_mail(void **state)
-{
-    struct test_server server;
-    (void)state;
-    test_server_start(&server, 2, 0);
-    sr_rpc_stop(server.rpc);
-    assert_int_equal(atomic_load(&server.mails), 0);
-    test_server_release(&server);
-    test_server_stop(&server);
-    assert_int_equal(atomic_load(&server.mails), 2);
-}
-
 static void ticks(void **state)
 {
     struct fixture *fixture = *state;
@@ -526,18 +410,13 @@ int main(void)
         TEST(vanish),
         TEST(tiny_window),
         TEST(waiting_answers),
-        TEST(drain),
-        TEST(drain_refuses),
-        TEST(drain_gives_up),
         TEST(garbage),
-        TEST(reset_flood),
         TEST(window_does_not_leak),
         TEST(no_descriptors),
         TEST(address_taken),
         TEST(ticks),
         TEST(incomplete_bodies),
         cmocka_unit_test(connection_limit),
-        cmocka_unit_test(late_mail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

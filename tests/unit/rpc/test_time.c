@@ -159,6 +159,47 @@ static void ping_flood(void **state)
     assert_true(fake_stream.closed);
 }
 
+/* Calls that are reset as soon as they are made (CVE-2023-44487). */
+static void reset_flood(void **state)
+{
+    /* :method POST, :scheme https, :path / */
+    uint8_t frames[12 + 13] = {0,
+                               0,
+                               3,
+                               NGHTTP2_HEADERS,
+                               4,
+                               0,
+                               0,
+                               0,
+                               0,
+                               0x83,
+                               0x87,
+                               0x84,
+                               0,
+                               0,
+                               4,
+                               NGHTTP2_RST_STREAM,
+                               0,
+                               0,
+                               0,
+                               0,
+                               0,
+                               0,
+                               0,
+                               0,
+                               NGHTTP2_CANCEL};
+    (void)state;
+    fake_stream.events->on_open(fake_stream.arg, &fake_stream);
+    receive(preface, sizeof(preface));
+    for (uint32_t id = 1; !fake_stream.closed; id += 2) {
+        assert_true(id < 2 * 1000 * 1000);
+        sr_put_u32(frames + 5, id);
+        sr_put_u32(frames + 17, id);
+        receive(frames, sizeof(frames));
+    }
+    assert_int_equal(loop->open_calls, 0);
+}
+
 /* A client that sends requests, bad ones at that, and does not read the answers. */
 static void deaf_client(void **state)
 {
@@ -195,8 +236,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(no_preface),         TEST(silent_client), TEST(patient_client),
-        TEST(drain_without_pong), TEST(ping_flood),    TEST(deaf_client),
+        TEST(no_preface), TEST(silent_client), TEST(patient_client), TEST(drain_without_pong),
+        TEST(ping_flood), TEST(reset_flood),   TEST(deaf_client),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
