@@ -36,7 +36,7 @@
 #define SR_CONNECTIONS_MAX 10000
 /* Open calls of one connection; more are refused with REFUSED_STREAM, which clients retry. */
 #define SR_STREAMS_PER_CONNECTION_MAX 4096
-/* Bytes of answers waiting in one connection before its socket is read no further. */
+/* Bytes of answers waiting in one connection; beyond, its further calls wait to be handed on. */
 #define SR_CONNECTION_WRITE_BYTES_MAX (4 * 1024 * 1024)
 /* Request bodies being received, over one connection; its window is not refilled beyond. */
 #define SR_CONNECTION_BODY_BYTES_MAX (16 * 1024 * 1024)
