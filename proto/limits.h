@@ -84,6 +84,11 @@
 #define SR_MEMTABLE_ENTRIES_MAX 50000
 #define SR_MEMTABLE_BYTES_MAX   (32 * 1024 * 1024)
 #define SR_FLUSH_INTERVAL_MS    2000
+/* Headers gathered in memory for the index, about 150 bytes each, and as many more while the ones
+ * before are drained. The more, the fewer pages a put costs; all are read again after a restart,
+ * with their values: hence the second bound. */
+#define SR_UNINDEXED_ENTRIES_MAX     200000
+#define SR_UNINDEXED_VALUE_BYTES_MAX ((size_t)128 * 1024 * 1024)
 /* Pieces of a record in LMDB: two fill a page, so that there are no overflow pages. */
 #define SR_RECORD_CHUNK_BYTES 2012
 /* LMDB readers: one view a client loop, images, tools. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A frozen memtable becomes LMDB's in one transaction, sorted by key: many small changes of a
- * copy-on-write tree cost a page each, sorted ones share them. The applied index goes with it, so
- * that whatever a crash leaves is whole at one index, and the Raft log has the rest.
+ * A frozen memtable becomes LMDB's in one transaction: its records are appended to the log, the
+ * applied index goes with them, so that whatever a crash leaves is whole at one index, and the Raft
+ * log has the rest. The index follows, a slice in each transaction (unindexed.h).
  */
 #include <string.h>
 #include <sys/statvfs.h>
@@ -13,9 +13,6 @@
 #include "storage/requests.h"
 #include "storage/store_internal.h"
 
-/* Leaves of the index that one transaction should change at most: 80 MiB of memory. */
-#define LEAVES_MAX 20480
-
 /* One transaction in the making. */
 struct flush {
     struct sr_store *store;
@@ -23,54 +20,9 @@ struct flush {
     MDB_txn *txn;
     struct sr_state state;
     struct sr_compaction compaction;
+    struct sr_unindexed unindexed;
     struct sr_buf scratch;
 };
-
-static int put_header(struct flush *flush, MDB_cursor *cursor,
-                      const struct sr_memtable_entry *entry, struct sr_err *err)
-{
-    struct sr_lmdb *lmdb = &flush->store->lmdb;
-    uint8_t aad[SR_AAD_BYTES];
-    uint8_t header[SR_HEADER_BYTES];
-    int64_t revision = entry->version.mod_revision;
-    struct sr_idx_key idx_key;
-    MDB_val key;
-    MDB_val data;
-    size_t size;
-    int rc;
-
-    idx_key.ek_size = sr_key_encode(lmdb->codec, entry->key, entry->key_size, idx_key.bytes);
-    sr_idx_key_set_revision(&idx_key, revision);
-    size = sr_header_aad(aad, (struct sr_bytes){idx_key.bytes, idx_key.ek_size}, revision);
-    sr_header_pack(header, &entry->version);
-    sr_buf_clear(&flush->scratch);
-    rc = sr_box_seal(lmdb, flush->txn, SR_DOMAIN_HEADER, (struct sr_bytes){aad, size},
-                     (struct sr_bytes){header, sizeof(header)}, &flush->scratch, err);
-    if (rc != SR_OK)
-        return rc;
-    key = sr_idx_key_val(&idx_key);
-    data = (MDB_val){flush->scratch.size, flush->scratch.data};
-    /* A version is written once: finding it there means that the applied index is not to be
-     * trusted. */
-    rc = mdb_cursor_put(cursor, &key, &data, MDB_NOOVERWRITE);
-    return rc == 0 ? SR_OK : sr_lmdb_failed(rc, "write index", err);
-}
-
-static int put_index(struct flush *flush, struct sr_err *err)
-{
-    struct sr_store *store = flush->store;
-    const struct sr_memtable_entry *entry =
-        sr_memtable_seek(flush->memtable, (struct sr_bytes){0}, false);
-    MDB_cursor *cursor;
-    int rc = mdb_cursor_open(flush->txn, store->lmdb.idx, &cursor);
-
-    if (rc != 0)
-        return sr_lmdb_failed(rc, "write index", err);
-    for (; rc == SR_OK && entry != NULL; entry = sr_memtable_next(entry))
-        rc = put_header(flush, cursor, entry, err);
-    mdb_cursor_close(cursor);
-    return rc;
-}
 
 /* Cut @record into pieces at the end of the log. */
 static int put_pieces(MDB_cursor *cursor, const struct sr_version *version, struct sr_bytes record,
@@ -145,24 +97,25 @@ static int fill(struct flush *flush, struct sr_err *err)
 
     if (flush->memtable != NULL) {
         flush->state = flush->memtable->state;
-        rc = put_index(flush, err);
-        if (rc == SR_OK)
-            rc = put_log(flush, err);
+        rc = put_log(flush, err);
         if (rc == SR_OK)
             rc = sr_requests_write(store, flush->txn, flush->memtable->remembered, err);
     }
+    if (rc == SR_OK)
+        rc = sr_unindexed_drain(store, flush->txn, &flush->unindexed, err);
     if (rc != SR_OK)
         return rc;
-    /* Up to here LMDB has every event at or below this revision. */
     sr_compaction_aim(&flush->compaction, flush->state.compact_revision);
-    if (sr_compaction_is_pending(&flush->compaction)) {
+    /* What supersedes what is known once the index has every event at or below the target. */
+    if (sr_compaction_is_pending(&flush->compaction) &&
+        flush->unindexed.indexed >= flush->compaction.target) {
         atomic_store(&store->compacting_to, flush->compaction.target);
         rc = sr_compaction_slice(store, flush->txn, &flush->compaction, SR_COMPACTION_SLICE_EVENTS,
                                  err);
     }
     if (rc != SR_OK)
         return rc;
-    sr_state_pack(packed, &flush->state, &flush->compaction);
+    sr_state_pack(packed, &flush->state, &flush->compaction, flush->unindexed.indexed);
     return sr_meta_put_box(&store->lmdb, flush->txn, "state",
                            (struct sr_bytes){packed, sizeof(packed)}, err);
 }
@@ -178,19 +131,26 @@ static int commit(struct flush *flush, struct sr_err *err)
     return rc == 0 ? SR_OK : sr_lmdb_failed(rc, "commit", err);
 }
 
-/* It is in LMDB: new views need the memtable no longer. */
+/* It is in LMDB: new views need the memtable no longer, once its headers are gathered. */
 static void finish(struct flush *flush)
 {
     struct sr_store *store = flush->store;
     struct sr_memtable *memtable = flush->memtable;
+    struct sr_memtable *drained;
+    bool compacting = sr_compaction_is_pending(&flush->compaction);
 
     store->compaction = flush->compaction;
-    atomic_store(&store->compaction_pending, sr_compaction_is_pending(&flush->compaction));
+    atomic_store(&store->compaction_pending, compacting);
+    if (memtable != NULL)
+        sr_unindexed_gather(store, memtable);
     pthread_mutex_lock(&store->mutex);
     store->durable = flush->state;
     if (memtable != NULL)
         store->frozen = NULL;
+    drained = sr_unindexed_turn(store, &flush->unindexed,
+                                compacting && flush->unindexed.indexed < flush->compaction.target);
     pthread_mutex_unlock(&store->mutex);
+    sr_memtable_unref(drained);
     if (memtable == NULL)
         return;
     sr_count(&store->metrics.flushed_entries,
@@ -218,26 +178,59 @@ static int flush_once(struct flush *flush, struct sr_err *err)
     return rc;
 }
 
+int sr_store_index_rest(struct sr_store *store, struct sr_err *err)
+{
+    int rc = SR_OK;
+
+    (void)sr_unindexed_turn(store, &store->unindexed, true); /* nothing is drained yet */
+    while (rc == SR_OK && store->unindexed.draining != NULL) {
+        struct flush flush = {.store = store,
+                              .state = store->durable,
+                              .compaction = store->compaction,
+                              .unindexed = store->unindexed};
+        rc = flush_once(&flush, err);
+        sr_buf_close(&flush.scratch);
+        if (rc == SR_OK)
+            finish(&flush);
+    }
+    return rc;
+}
+
+/* One transaction; @ret_again: the frozen memtable had to wait for the index. */
+static int flush_some(struct sr_store *store, bool *ret_again, struct sr_err *err)
+{
+    struct flush flush = {
+        .store = store, .compaction = store->compaction, .unindexed = store->unindexed};
+    uint64_t start_ns = sr_clock_monotonic_ns();
+    int rc = SR_OK;
+
+    pthread_mutex_lock(&store->mutex);
+    flush.memtable = store->frozen;
+    flush.state = store->durable;
+    pthread_mutex_unlock(&store->mutex);
+    *ret_again = flush.memtable != NULL && sr_unindexed_is_full(store);
+    if (flush.memtable == NULL && !sr_compaction_is_pending(&store->compaction))
+        return SR_OK;
+    if (*ret_again)
+        flush.memtable = NULL;
+    rc = flush_once(&flush, err);
+    sr_buf_close(&flush.scratch);
+    if (rc == SR_OK)
+        finish(&flush);
+    sr_histogram_observe(&store->metrics.flush_duration, sr_clock_monotonic_ns() - start_ns);
+    return rc;
+}
+
 int sr_store_flush(struct sr_store *store, struct sr_err *err)
 {
-    struct flush flush = {.store = store, .compaction = store->compaction};
-    uint64_t start_ns = sr_clock_monotonic_ns();
+    bool again = true;
     struct sr_err local;
     int rc = sr_store_failure(store, err);
 
     if (rc != SR_OK)
         return rc;
-    pthread_mutex_lock(&store->mutex);
-    flush.memtable = store->frozen;
-    flush.state = store->durable;
-    pthread_mutex_unlock(&store->mutex);
-    if (flush.memtable != NULL || sr_compaction_is_pending(&store->compaction)) {
-        rc = flush_once(&flush, &local);
-        sr_buf_close(&flush.scratch);
-        if (rc == SR_OK)
-            finish(&flush);
-        sr_histogram_observe(&store->metrics.flush_duration, sr_clock_monotonic_ns() - start_ns);
-    }
+    while (rc == SR_OK && again)
+        rc = flush_some(store, &again, &local);
     sr_store_refresh(store);
     if (rc == SR_OK)
         return SR_OK;
@@ -247,19 +240,6 @@ int sr_store_flush(struct sr_store *store, struct sr_err *err)
     if (err != NULL)
         *err = local;
     return sr_store_fail(store, &local);
-}
-
-/* A transaction holds every page that it changes in memory, and a random key of a large index
- * costs it a leaf of its own. Of @leaves equally likely ones, n keys hit
- * leaves * (1 - exp(-n / leaves)); this is the n for LEAVES_MAX, by the logarithm's series. */
-static size_t entries_for(size_t leaves, size_t entries_max)
-{
-    double x = leaves > LEAVES_MAX ? (double)LEAVES_MAX / (double)leaves : 1;
-    double entries = LEAVES_MAX * (1 + x / 2 + x * x / 3);
-
-    if (leaves <= LEAVES_MAX || (double)entries_max < entries)
-        return entries_max;
-    return (size_t)entries;
 }
 
 static void refresh_sizes(struct sr_store *store)
@@ -280,10 +260,9 @@ static void refresh_sizes(struct sr_store *store)
                   (stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages);
         if (tables[i] != lmdb->idx)
             continue;
-        sr_gauge_set(&store->metrics.keys, (int64_t)stat.ms_entries);
-        atomic_store_explicit(&store->entries_max,
-                              entries_for(stat.ms_leaf_pages, store->options.memtable_entries_max),
-                              memory_order_relaxed);
+        store->idx_leaves = stat.ms_leaf_pages;
+        sr_gauge_set(&store->metrics.keys,
+                     (int64_t)(stat.ms_entries + sr_unindexed_count(&store->unindexed)));
     }
     sr_gauge_set(&store->metrics.in_use_bytes, (int64_t)in_use);
     if (mdb_env_info(lmdb->env, &info) == 0)

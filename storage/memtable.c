@@ -15,7 +15,7 @@
 #include "storage/memtable_arena.h"
 
 #define HEIGHT_MAX   12 /* a quarter of each level rises to the next: good for 4^12 entries */
-#define BUCKETS      ((size_t)65536)
+#define BUCKETS      ((size_t)262144)
 #define BUCKET_BYTES (BUCKETS * sizeof(struct key_slot *))
 /* Versions of a key walked one by one before the skiplist is asked. */
 #define WALK_MAX 8
@@ -33,7 +33,8 @@ struct key_slot {
 };
 
 struct sr_memtable_index {
-    struct sr_plain_arena arena;
+    struct sr_plain_arena arena;  /* what is walked through: nodes with their names, slots */
+    struct sr_plain_arena values; /* apart, so that the former is dense */
     uint8_t hash_key[SR_KEYHASH_KEY_BYTES];
     uint64_t random;
     _Atomic(struct key_slot *) *buckets;
@@ -50,10 +51,7 @@ struct sr_memtable *sr_memtable_new(const uint8_t hash_key[16])
 
     memcpy(index->hash_key, hash_key, sizeof(index->hash_key));
     index->random = sr_keyhash(hash_key, sr_bytes_of("heights")) | 1;
-    /* Mapped rather than allocated: pages of buckets that stay empty are never touched. */
-    index->buckets =
-        mmap(NULL, BUCKET_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    sr_check(index->buckets != MAP_FAILED);
+    index->buckets = sr_huge_map(BUCKET_BYTES);
     atomic_store_explicit(&index->height, 1, memory_order_relaxed);
     memtable->index = index;
     atomic_store_explicit(&memtable->references, 1, memory_order_relaxed);
@@ -71,6 +69,7 @@ void sr_memtable_unref(struct sr_memtable *memtable)
         atomic_fetch_sub_explicit(&memtable->references, 1, memory_order_acq_rel) != 1)
         return;
     sr_plain_close(&memtable->index->arena);
+    sr_plain_close(&memtable->index->values);
     munmap(memtable->index->buckets, BUCKET_BYTES);
     sr_free(memtable->index);
     sr_free(memtable);
@@ -145,18 +144,58 @@ static struct node *node_new(struct sr_memtable_index *index, int height, struct
 {
     size_t links = (size_t)height * sizeof(_Atomic(struct node *));
     size_t key_bytes = shared_key == NULL ? key.size : 0;
-    struct node *node =
-        sr_plain_alloc(&index->arena, sizeof(*node) + links + key_bytes + value.size);
+    struct node *node = sr_plain_alloc(&index->arena, sizeof(*node) + links + key_bytes);
     uint8_t *bytes = (uint8_t *)node + sizeof(*node) + links;
 
     if (shared_key == NULL && key.size > 0)
         memcpy(bytes, key.data, key.size);
-    if (value.size > 0)
-        memcpy(bytes + key_bytes, value.data, value.size);
+    if (value.size > 0) {
+        uint8_t *copy = sr_plain_alloc(&index->values, value.size);
+        memcpy(copy, value.data, value.size);
+        node->entry.value = copy;
+    }
     node->entry.key = shared_key != NULL ? shared_key : bytes;
     node->entry.key_size = (uint32_t)key.size;
-    node->entry.value = bytes + key_bytes;
     return node;
+}
+
+/* As node_seek, for places in ascending order: from @finger, the links of the last place, on. */
+static void finger_seek(const struct sr_memtable_index *index, struct sr_bytes key,
+                        int64_t revision, _Atomic(struct node *) *finger[HEIGHT_MAX])
+{
+    int height = atomic_load_explicit(&index->height, memory_order_relaxed);
+    _Atomic(struct node *) *links = NULL;
+    int level = 0;
+
+    for (; level + 1 < height; level++) {
+        struct node *next = atomic_load_explicit(finger[level + 1], memory_order_relaxed);
+        if (next == NULL || node_compare(next, key, revision) >= 0)
+            break;
+    }
+    for (; level >= 0; level--) {
+        if (links != NULL)
+            finger[level] = &links[level];
+        for (;;) {
+            struct node *next = atomic_load_explicit(finger[level], memory_order_relaxed);
+            if (next == NULL || node_compare(next, key, revision) >= 0)
+                break;
+            links = next->next;
+            finger[level] = &links[level];
+        }
+    }
+}
+
+/* Put @node between what @links point from and to. */
+static void node_link(struct sr_memtable_index *index, struct node *node, int height,
+                      _Atomic(struct node *) *links[HEIGHT_MAX])
+{
+    for (int level = 0; level < height; level++) {
+        struct node *next = atomic_load_explicit(links[level], memory_order_relaxed);
+        atomic_store_explicit(&node->next[level], next, memory_order_relaxed);
+        atomic_store_explicit(links[level], node, memory_order_release);
+    }
+    if (height > atomic_load_explicit(&index->height, memory_order_relaxed))
+        atomic_store_explicit(&index->height, height, memory_order_release);
 }
 
 /* Make @node findable by its key alone. */
@@ -164,7 +203,9 @@ static void slot_publish(struct sr_memtable_index *index, struct key_slot *slot,
                          struct node *node)
 {
     if (slot != NULL) {
-        atomic_store_explicit(&slot->newest, node, memory_order_release);
+        const struct node *newest = atomic_load_explicit(&slot->newest, memory_order_relaxed);
+        if (newest->entry.version.mod_revision < node->entry.version.mod_revision)
+            atomic_store_explicit(&slot->newest, node, memory_order_release);
         return;
     }
     slot = sr_plain_alloc(&index->arena, sizeof(*slot));
@@ -189,8 +230,18 @@ static void log_append(struct sr_memtable_index *index, struct node *node)
     index->log_last = node;
 }
 
-void sr_memtable_add(struct sr_memtable *memtable, struct sr_bytes key, struct sr_bytes value,
-                     const struct sr_version *version)
+static void count(struct sr_memtable *memtable, size_t entries)
+{
+    const struct sr_memtable_index *index = memtable->index;
+
+    atomic_fetch_add_explicit(&memtable->entries, entries, memory_order_relaxed);
+    atomic_store_explicit(&memtable->bytes, sr_plain_bytes(&index->arena) +
+                                                sr_plain_bytes(&index->values),
+                          memory_order_relaxed);
+}
+
+static void add(struct sr_memtable *memtable, struct sr_bytes key, struct sr_bytes value,
+                const struct sr_version *version)
 {
     struct sr_memtable_index *index = memtable->index;
     _Atomic(struct node *) *links[HEIGHT_MAX];
@@ -199,33 +250,63 @@ void sr_memtable_add(struct sr_memtable *memtable, struct sr_bytes key, struct s
     const struct node *newest =
         slot == NULL ? NULL : atomic_load_explicit(&slot->newest, memory_order_relaxed);
     int height = random_height(index);
-    int old_height = atomic_load_explicit(&index->height, memory_order_relaxed);
     struct node *node;
 
-    sr_check(value.size == version->value_size);
     /* A revision changes a key once: the index in LMDB depends on it. */
     sr_check(newest == NULL || newest->entry.version.mod_revision < version->mod_revision);
     node = node_new(index, height, key, newest == NULL ? NULL : newest->entry.key, value);
     node->entry.version = *version;
 
-    (void)node_seek(index, key, version->mod_revision, links);
-    for (int level = old_height; level < height; level++)
+    for (int level = 0; level < HEIGHT_MAX; level++)
         links[level] = &index->head[level];
-    for (int level = 0; level < height; level++) {
-        struct node *next = atomic_load_explicit(links[level], memory_order_relaxed);
-        atomic_store_explicit(&node->next[level], next, memory_order_relaxed);
-        atomic_store_explicit(links[level], node, memory_order_release);
-    }
-    if (height > old_height)
-        atomic_store_explicit(&index->height, height, memory_order_release);
+    (void)node_seek(index, key, version->mod_revision, links);
+    node_link(index, node, height, links);
     slot_publish(index, slot, hash, node);
     log_append(index, node);
+    count(memtable, 1);
+}
 
-    atomic_fetch_add_explicit(&memtable->entries, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&memtable->bytes,
-                              sizeof(*node) + (size_t)height * sizeof(void *) + value.size +
-                                  (slot == NULL ? key.size + sizeof(*slot) : 0),
-                              memory_order_relaxed);
+void sr_memtable_add(struct sr_memtable *memtable, struct sr_bytes key, struct sr_bytes value,
+                     const struct sr_version *version)
+{
+    sr_check(value.size == version->value_size);
+    add(memtable, key, value, version);
+}
+
+void sr_memtable_add_header(struct sr_memtable *memtable, struct sr_bytes key,
+                            const struct sr_version *version)
+{
+    add(memtable, key, (struct sr_bytes){0}, version);
+}
+
+void sr_memtable_add_headers(struct sr_memtable *memtable, const struct sr_memtable *from)
+{
+    struct sr_memtable_index *index = memtable->index;
+    _Atomic(struct node *) *finger[HEIGHT_MAX];
+    const struct node *next = atomic_load_explicit(&from->index->head[0], memory_order_acquire);
+    size_t entries = 0;
+
+    for (int level = 0; level < HEIGHT_MAX; level++)
+        finger[level] = &index->head[level];
+    for (; next != NULL; next = atomic_load_explicit(&next->next[0], memory_order_acquire)) {
+        struct sr_bytes key = sr_memtable_key(&next->entry);
+        uint64_t hash = sr_keyhash(index->hash_key, key);
+        struct key_slot *slot = slot_find(index, key, hash);
+        int height = random_height(index);
+        struct node *node = node_new(
+            index, height, key,
+            slot == NULL ? NULL
+                         : atomic_load_explicit(&slot->newest, memory_order_relaxed)->entry.key,
+            (struct sr_bytes){0});
+        node->entry.version = next->entry.version;
+        finger_seek(index, key, node->entry.version.mod_revision, finger);
+        node_link(index, node, height, finger);
+        for (int level = 0; level < height; level++)
+            finger[level] = &node->next[level];
+        slot_publish(index, slot, hash, node);
+        entries++;
+    }
+    count(memtable, entries);
 }
 
 const struct sr_memtable_entry *sr_memtable_get(const struct sr_memtable *memtable,

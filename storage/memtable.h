@@ -30,7 +30,7 @@ struct sr_memtable {
     atomic_uint references;
     struct sr_memtable_index *index;
     atomic_size_t entries;
-    atomic_size_t bytes; /* of the arena */
+    atomic_size_t bytes; /* of the arenas */
 
     /* The request ids to store with this table: apply thread until the freeze, then the flush
      * thread, which hands the list to sr_requests_write and then to sr_requests_release. */
@@ -58,6 +58,12 @@ void sr_memtable_unref(struct sr_memtable *memtable); /* any thread; NULL is fin
 /* One writer. Versions come in ascending order of (mod_revision, sub). */
 void sr_memtable_add(struct sr_memtable *memtable, struct sr_bytes key, struct sr_bytes value,
                      const struct sr_version *version);
+/* The same without the value, which is found elsewhere: sr_memtable_value is not for this entry. */
+void sr_memtable_add_header(struct sr_memtable *memtable, struct sr_bytes key,
+                            const struct sr_version *version);
+/* All of @from, likewise, in one pass: @from is frozen and newer than all that is in @memtable.
+ * From then on there is no order of revisions: sr_memtable_log is not for @memtable. */
+void sr_memtable_add_headers(struct sr_memtable *memtable, const struct sr_memtable *from);
 
 /* The newest entry of @key at or below @revision, tombstones included; NULL if none. */
 const struct sr_memtable_entry *sr_memtable_get(const struct sr_memtable *memtable,

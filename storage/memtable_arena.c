@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "storage/memtable_arena.h"
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <sys/mman.h>
 
 #include "base/check.h"
 #include "base/secret.h"
 
-#define BLOCK_BYTES ((size_t)1024 * 1024)
+/* A small table takes a small block; from the second on they are what a huge page covers: walks
+ * through a table miss the processor's address cache at every step otherwise. */
+#define FIRST_BLOCK_BYTES ((size_t)256 * 1024)
+#define HUGE_BYTES        ((size_t)2 * 1024 * 1024)
 
 struct sr_plain_block {
     struct sr_plain_block *next;
@@ -14,12 +19,37 @@ struct sr_plain_block {
     size_t used; /* set when the block is no longer filled */
 };
 
-static struct sr_plain_block *block_map(size_t size)
+static char *map(size_t size)
 {
-    struct sr_plain_block *block =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
     /* As sr_alloc: a node that cannot get memory within its bounds stops. */
-    sr_check(block != MAP_FAILED);
+    sr_check(memory != MAP_FAILED);
+    return memory;
+}
+
+void *sr_huge_map(size_t size)
+{
+    size_t mapped = size + HUGE_BYTES;
+    char *memory = map(mapped);
+    size_t before = -(uintptr_t)memory % HUGE_BYTES;
+
+    sr_check(size % HUGE_BYTES == 0);
+    if (before > 0)
+        (void)munmap(memory, before);
+    if (before < HUGE_BYTES)
+        (void)munmap(memory + before + size, HUGE_BYTES - before);
+    (void)madvise(memory + before, size, MADV_HUGEPAGE); /* small pages do as well */
+    return memory + before;
+}
+
+static struct sr_plain_block *block_new(size_t size, bool first)
+{
+    struct sr_plain_block *block;
+    size_t unit = first ? FIRST_BLOCK_BYTES : HUGE_BYTES;
+
+    size = (size + sizeof(*block) + unit - 1) / unit * unit;
+    block = (struct sr_plain_block *)(first ? (void *)map(size) : sr_huge_map(size));
     /* Fails only on kernels without the advice; then the process is undumpable all the same. */
     (void)madvise(block, size, MADV_DONTDUMP);
     block->size = size;
@@ -33,16 +63,14 @@ void *sr_plain_alloc(struct sr_plain_arena *arena, size_t size)
 
     size = (size + 7) & ~(size_t)7;
     if (block == NULL || size > block->size - arena->used) {
-        size_t header = sizeof(struct sr_plain_block);
-        size_t mapped = BLOCK_BYTES;
-        if (size > BLOCK_BYTES - header)
-            mapped = (size + header + 4095) & ~(size_t)4095;
-        if (block != NULL)
+        if (block != NULL) {
             block->used = arena->used;
-        block = block_map(mapped);
+            arena->before += arena->used;
+        }
+        block = block_new(size, block == NULL);
         block->next = arena->blocks;
         arena->blocks = block;
-        arena->used = header;
+        arena->used = sizeof(*block);
     }
     piece = (char *)block + arena->used;
     arena->used += size;

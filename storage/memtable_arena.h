@@ -14,10 +14,19 @@ struct sr_plain_block;
 struct sr_plain_arena {
     struct sr_plain_block *blocks; /* the one being filled first */
     size_t used;                   /* of that one */
+    size_t before;                 /* of the others */
 };
 
 /* @size bytes, zeroed, aligned to 8. Never NULL. */
 void *sr_plain_alloc(struct sr_plain_arena *arena, size_t size);
+static inline size_t sr_plain_bytes(const struct sr_plain_arena *arena)
+{
+    return arena->before + arena->used;
+}
 void sr_plain_close(struct sr_plain_arena *arena);
+
+/* @size zeroed bytes, a multiple of 2 MiB and aligned to it, on huge pages if the system has them.
+ * Never NULL. To be unmapped by munmap. */
+void *sr_huge_map(size_t size);
 
 #endif

@@ -167,3 +167,91 @@ int sr_record_read(struct sr_opener *opener, MDB_cursor *cursor, struct sr_bytes
     value->size = old_size + version->value_size;
     return SR_OK;
 }
+
+static int odd_event(int64_t revision, struct sr_err *err)
+{
+    return sr_err_set(err, SR_CORRUPT, "revision %lld: impossible record", (long long)revision);
+}
+
+/* Put the pieces of the event that @cursor stands at, with @key and @data its first one, together. */
+static int gather_event(MDB_cursor *cursor, MDB_val key, MDB_val data, struct sr_buf *record,
+                        int64_t *ret_revision, uint32_t *ret_sub, struct sr_err *err)
+{
+    uint8_t expected[SR_LOG_KEY_BYTES];
+    uint16_t piece = 0;
+    int rc = 0;
+
+    if (key.mv_size != sizeof(expected))
+        return sr_err_set(err, SR_CORRUPT, "log: a key of %zu bytes", key.mv_size);
+    *ret_revision = (int64_t)sr_get_u64(key.mv_data);
+    *ret_sub = sr_get_u32((const uint8_t *)key.mv_data + 8);
+    for (;;) {
+        sr_log_key_pack(expected, *ret_revision, *ret_sub, piece);
+        if (memcmp(key.mv_data, expected, sizeof(expected)) != 0 || piece == UINT16_MAX)
+            return odd_event(*ret_revision, err);
+        sr_buf_append(record, data.mv_data, data.mv_size);
+        piece++;
+        rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT);
+        if (rc != 0 || key.mv_size != sizeof(expected) ||
+            memcmp(key.mv_data, expected, SR_LOG_EVENT_BYTES) != 0)
+            break;
+    }
+    return rc == 0 || rc == MDB_NOTFOUND ? SR_OK : sr_lmdb_failed(rc, "read log", err);
+}
+
+static int open_event(struct sr_opener *opener, MDB_txn *txn, struct sr_bytes record,
+                      int64_t revision, uint32_t sub, struct sr_buf *plain,
+                      struct sr_log_event *ret, struct sr_err *err)
+{
+    struct sr_reader reader = sr_reader_of(record.data, record.size);
+    uint8_t aad[SR_AAD_BYTES];
+    size_t plain_size;
+    int rc;
+
+    ret->ek_size = sr_read_u16(&reader);
+    if (ret->ek_size > sizeof(ret->ek))
+        return odd_event(revision, err);
+    sr_read_copy(&reader, ret->ek, ret->ek_size);
+    if (reader.failed ||
+        record.size < 2 + ret->ek_size + SR_HEADER_BYTES + SR_BOX_OVERHEAD_BYTES)
+        return odd_event(revision, err);
+    plain_size = record.size - 2 - ret->ek_size - SR_BOX_OVERHEAD_BYTES;
+    rc = sr_box_open(opener, txn, SR_DOMAIN_RECORD,
+                     (struct sr_bytes){aad, sr_record_aad(aad, (struct sr_bytes){ret->ek,
+                                                                                 ret->ek_size},
+                                                          revision, sub)},
+                     (struct sr_bytes){record.data + 2 + ret->ek_size, record.size - 2 - ret->ek_size},
+                     sr_buf_extend(plain, plain_size), err);
+    if (rc != SR_OK)
+        return sr_err_prefix(err, "record of revision %lld", (long long)revision);
+    rc = sr_header_unpack(plain->data + plain_size - SR_HEADER_BYTES, revision, &ret->version, err);
+    if (rc == SR_OK && (ret->version.sub != sub ||
+                        ret->version.value_size != plain_size - SR_HEADER_BYTES))
+        return odd_event(revision, err);
+    return rc;
+}
+
+int sr_log_event_read(struct sr_opener *opener, MDB_cursor *cursor, int64_t revision, uint32_t sub,
+                      struct sr_buf *scratch, struct sr_buf *plain, struct sr_log_event *ret,
+                      struct sr_err *err)
+{
+    uint8_t bytes[SR_LOG_KEY_BYTES];
+    MDB_val key = {sizeof(bytes), bytes};
+    MDB_val data;
+    int rc;
+
+    sr_log_key_pack(bytes, revision, sub, 0);
+    rc = mdb_cursor_get(cursor, &key, &data, MDB_SET_RANGE);
+    if (rc == MDB_NOTFOUND)
+        return SR_NOT_FOUND;
+    if (rc != 0)
+        return sr_lmdb_failed(rc, "read log", err);
+    sr_buf_clear(scratch);
+    sr_buf_clear(plain);
+    rc = gather_event(cursor, key, data, scratch, &revision, &sub, err);
+    if (rc != SR_OK)
+        return rc;
+    return open_event(opener, mdb_cursor_txn(cursor),
+                      (struct sr_bytes){scratch->data, scratch->size}, revision, sub, plain, ret,
+                      err);
+}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Three ordered sources, merged: the active memtable, the frozen one, LMDB. Each offers, for its
+ * Ordered sources, merged: the tables of the view, newest first, and LMDB. Each offers, for its
  * next key, its newest version at or below the revision. A newer source never holds an older
  * version of a key than an older source does, so of equal keys the first source wins.
  */
@@ -21,7 +21,7 @@ struct sr_scan {
     struct sr_view *view;
     const struct sr_interval *interval;
     int64_t revision;
-    struct table tables[2]; /* active, frozen */
+    struct table tables[SR_TABLES];
     struct sr_lmdb_scan lmdb;
     struct sr_bytes key; /* the last one returned, which is to be passed; in key_bytes */
     bool started;
@@ -105,10 +105,9 @@ int sr_scan_open(struct sr_view *view, const struct sr_interval *interval, int64
     scan->view = view;
     scan->interval = interval;
     scan->revision = revision < view->visible ? revision : view->visible;
-    scan->tables[0].memtable = view->active;
-    scan->tables[1].memtable = view->frozen;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < SR_TABLES; i++) {
         struct table *table = &scan->tables[i];
+        table->memtable = view->tables[i];
         if (table->memtable == NULL)
             continue;
         table->entry = sr_memtable_seek(table->memtable, begin, above);
@@ -128,7 +127,7 @@ static int pass(struct sr_scan *scan)
 {
     struct sr_lmdb_scan *lmdb = &scan->lmdb;
 
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < SR_TABLES; i++) {
         struct table *table = &scan->tables[i];
         if (table->entry != NULL && sr_bytes_equal(sr_memtable_key(table->entry), scan->key))
             table_next(table, scan->revision);
@@ -149,7 +148,7 @@ static bool smallest(const struct sr_scan *scan, struct sr_bytes *ret_key,
         *ret_version = scan->lmdb.version;
         found = true;
     }
-    for (int i = 1; i >= 0; i--) {
+    for (int i = SR_TABLES - 1; i >= 0; i--) {
         const struct sr_memtable_entry *entry = scan->tables[i].entry;
         if (entry == NULL || (found && sr_bytes_compare(sr_memtable_key(entry), *ret_key) > 0))
             continue;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  *   applied index u64, revision u64, compact revision u64, hash 32,
- *   compaction: target u64, cursor revision u64, cursor sub u32
+ *   compaction: target u64, cursor revision u64, cursor sub u32; indexed revision u64
  */
 #include <string.h>
 
 #include "storage/store_internal.h"
 
-_Static_assert(SR_STATE_BYTES == 8 + 8 + 8 + 32 + 8 + 8 + 4, "layout");
+_Static_assert(SR_STATE_BYTES == 8 + 8 + 8 + 32 + 8 + 8 + 4 + 8, "layout");
 
 void sr_state_init(struct sr_state *state, struct sr_compaction *compaction)
 {
@@ -17,7 +17,7 @@ void sr_state_init(struct sr_state *state, struct sr_compaction *compaction)
 }
 
 void sr_state_pack(uint8_t out[SR_STATE_BYTES], const struct sr_state *state,
-                   const struct sr_compaction *compaction)
+                   const struct sr_compaction *compaction, int64_t indexed)
 {
     sr_put_u64(out, state->applied_index);
     sr_put_u64(out + 8, (uint64_t)state->revision);
@@ -26,10 +26,12 @@ void sr_state_pack(uint8_t out[SR_STATE_BYTES], const struct sr_state *state,
     sr_put_u64(out + 56, (uint64_t)compaction->target);
     sr_put_u64(out + 64, (uint64_t)compaction->cursor_rev);
     sr_put_u32(out + 72, compaction->cursor_sub);
+    sr_put_u64(out + 76, (uint64_t)indexed);
 }
 
 int sr_state_unpack(const uint8_t in[SR_STATE_BYTES], struct sr_state *ret_state,
-                    struct sr_compaction *ret_compaction, struct sr_err *err)
+                    struct sr_compaction *ret_compaction, int64_t *ret_indexed,
+                    struct sr_err *err)
 {
     struct sr_state state = {
         .applied_index = sr_get_u64(in),
@@ -41,13 +43,16 @@ int sr_state_unpack(const uint8_t in[SR_STATE_BYTES], struct sr_state *ret_state
         .cursor_rev = (int64_t)sr_get_u64(in + 64),
         .cursor_sub = sr_get_u32(in + 72),
     };
+    int64_t indexed = (int64_t)sr_get_u64(in + 76);
 
     memcpy(state.hash, in + 24, sizeof(state.hash));
     if (state.revision < 1 || state.compact_revision < -1 ||
         state.compact_revision > state.revision || compaction.target < -1 ||
-        compaction.target > state.compact_revision || compaction.cursor_rev < 0)
+        compaction.target > state.compact_revision || compaction.cursor_rev < 0 ||
+        indexed < 1 || indexed > state.revision)
         return sr_err_set(err, SR_CORRUPT, "meta: impossible state");
     *ret_state = state;
     *ret_compaction = compaction;
+    *ret_indexed = indexed;
     return SR_OK;
 }

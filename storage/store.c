@@ -15,12 +15,13 @@ static void set_options(struct sr_store *store, const struct sr_store_options *o
     store->options.dir = store->dir;
     if (store->options.memtable_entries_max == 0)
         store->options.memtable_entries_max = SR_MEMTABLE_ENTRIES_MAX;
-    atomic_store(&store->entries_max, store->options.memtable_entries_max);
     if (store->options.memtable_bytes_max == 0)
         store->options.memtable_bytes_max = (size_t)SR_MEMTABLE_BYTES_MAX;
+    if (store->options.unindexed_entries_max == 0)
+        store->options.unindexed_entries_max = SR_UNINDEXED_ENTRIES_MAX;
 }
 
-/* What the last flush left, and the memory of request ids. */
+/* What the last flush left, what its index lacks, and the memory of request ids. */
 static int load(struct sr_store *store, struct sr_err *err)
 {
     uint8_t packed[SR_STATE_BYTES];
@@ -31,7 +32,10 @@ static int load(struct sr_store *store, struct sr_err *err)
         return sr_lmdb_failed(rc, "load state", err);
     rc = sr_meta_get_box(&store->opener, txn, "state", packed, sizeof(packed), err);
     if (rc == SR_OK)
-        rc = sr_state_unpack(packed, &store->durable, &store->compaction, err);
+        rc = sr_state_unpack(packed, &store->durable, &store->compaction,
+                             &store->unindexed.indexed, err);
+    if (rc == SR_OK)
+        rc = sr_unindexed_load(store, txn, err);
     if (rc == SR_OK) {
         store->frozen_index = store->durable.applied_index;
         store->apply = store->durable;
@@ -56,13 +60,19 @@ int sr_store_open(const struct sr_store_options *options, struct sr_store **ret,
     store->active = sr_memtable_new(store->hash_key);
 
     sr_state_init(&state, &compaction);
-    sr_state_pack(initial, &state, &compaction);
+    sr_state_pack(initial, &state, &compaction, state.revision);
     rc = sr_lmdb_open(&store->options, (struct sr_bytes){initial, sizeof(initial)}, &store->lmdb,
                       err);
     if (rc == SR_OK) {
         sr_opener_init(&store->opener, &store->lmdb);
         rc = load(store, err);
     }
+    /* More than a single life leaves: each began to drain anew, and none came to the end. */
+    if (rc == SR_OK &&
+        sr_unindexed_count(&store->unindexed) > 3 * store->options.unindexed_entries_max)
+        rc = sr_store_index_rest(store, err);
+    if (rc == SR_NO_SPACE) /* it goes on with the flushes, when there is some */
+        rc = SR_OK;
     if (rc == SR_OK)
         rc = sr_view_new(store, &store->writer, err);
     if (rc != SR_OK) {
@@ -99,6 +109,7 @@ void sr_store_close(struct sr_store *store)
     sr_view_free(store->writer);
     drop_memtable(store->frozen);
     drop_memtable(store->active);
+    sr_unindexed_close(&store->unindexed);
     sr_applying_free(store->applying);
     sr_requests_free(store->requests);
     sr_opener_close(&store->opener);
@@ -135,7 +146,7 @@ static bool at_bound(const struct sr_store *store)
 {
     const struct sr_memtable *active = store->active;
 
-    return entries_of(active) >= atomic_load_explicit(&store->entries_max, memory_order_relaxed) ||
+    return entries_of(active) >= store->options.memtable_entries_max ||
            bytes_of(active) + active->remembered_bytes >= store->options.memtable_bytes_max;
 }
 
@@ -167,7 +178,7 @@ bool sr_store_freeze(struct sr_store *store, bool force)
     if (!at_bound(store) && (!force || store->apply.applied_index == store->frozen_index))
         return false;
     /* A batch that failed half way has left changes that must never become durable. */
-    if (store->writer->active != NULL || atomic_load(&store->failed))
+    if (store->writer->is_open || atomic_load(&store->failed))
         return false;
     active->state = store->apply;
     store->frozen_index = store->apply.applied_index;

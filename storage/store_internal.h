@@ -3,13 +3,13 @@
  * The inside of a store, and who may touch what:
  *
  *   apply thread   apply, active, writer, requests (the memory of request ids)
- *   flush thread   lmdb.session, compaction
- *   mutex          published, durable, active and frozen as pointers, views, failure
+ *   flush thread   lmdb.session, compaction, unindexed
+ *   mutex          published, durable, the four tables as pointers, views, failure
  *
  * The apply thread changes `apply` as it works through a batch and calls sr_store_publish at its
  * end; `published` is what new views see. `active` is changed by the apply thread under the
  * mutex, so it reads it without; `frozen` is set by the apply thread and cleared by the flush
- * thread, both under the mutex.
+ * thread, both under the mutex. Those of `unindexed` are changed by the flush thread, likewise.
  */
 #ifndef SR_STORAGE_STORE_INTERNAL_H
 #define SR_STORAGE_STORE_INTERNAL_H
@@ -20,6 +20,7 @@
 #include "storage/lmdb.h"
 #include "storage/memtable.h"
 #include "storage/mvcc.h"
+#include "storage/unindexed.h"
 
 struct sr_requests; /* storage/requests.h */
 struct sr_applying; /* apply.c */
@@ -47,6 +48,7 @@ struct sr_store {
 
     /* Flush thread. */
     struct sr_compaction compaction;
+    size_t idx_leaves; /* of the index in LMDB, at the last refresh */
     struct sr_opener opener;
 
     pthread_mutex_t mutex; /* guards what follows; held for a few instructions only */
@@ -54,11 +56,11 @@ struct sr_store {
     struct sr_state durable;
     struct sr_memtable *active;
     struct sr_memtable *frozen; /* NULL: nothing to flush */
+    struct sr_unindexed unindexed;
     struct sr_view *idle_views;
     size_t views_open;
     struct sr_err failure; /* status SR_OK: none */
 
-    atomic_size_t entries_max; /* of a memtable, by options and the size of the index */
     atomic_bool failed;
     atomic_bool has_space;
     atomic_bool compaction_pending;
@@ -99,19 +101,29 @@ void sr_applying_free(struct sr_applying *applying); /* at close; NULL is fine *
 /* ---- inside the core ---- */
 
 /* state.c: sr_state and sr_compaction as value "state" of `meta`. */
-#define SR_STATE_BYTES 76
+#define SR_STATE_BYTES 84
 void sr_state_init(struct sr_state *state, struct sr_compaction *compaction);
 void sr_state_pack(uint8_t out[SR_STATE_BYTES], const struct sr_state *state,
-                   const struct sr_compaction *compaction);
+                   const struct sr_compaction *compaction, int64_t indexed);
 int sr_state_unpack(const uint8_t in[SR_STATE_BYTES], struct sr_state *ret_state,
-                    struct sr_compaction *ret_compaction, struct sr_err *err);
+                    struct sr_compaction *ret_compaction, int64_t *ret_indexed,
+                    struct sr_err *err);
 
 /* view.c */
+enum {
+    SR_ACTIVE,
+    SR_FROZEN,
+    SR_TABLES_WITH_VALUES,
+    SR_GATHERING = SR_TABLES_WITH_VALUES,
+    SR_DRAINING,
+    SR_TABLES
+};
+
 struct sr_view {
     struct sr_store *store;
     struct sr_view *next_idle;
-    struct sr_memtable *active; /* NULL: closed */
-    struct sr_memtable *frozen; /* may be NULL */
+    bool is_open;
+    struct sr_memtable *tables[SR_TABLES]; /* the newest first; NULL: there is none */
     struct sr_state state;
     int64_t visible; /* versions above are not for this view */
     MDB_txn *txn;    /* reset while the view is closed */
@@ -132,7 +144,9 @@ void sr_view_end(struct sr_view *view);
 /* view->err holds a failure: pass it on, and to the store. */
 int sr_view_failed(struct sr_view *view, struct sr_err *err);
 
-/* flush.c: refresh has_space and the gauges of the database. */
+/* flush.c: bring the index up to date, at open. */
+int sr_store_index_rest(struct sr_store *store, struct sr_err *err);
+/* Refresh has_space and the gauges of the database. */
 void sr_store_refresh(struct sr_store *store);
 
 /* compaction.c */

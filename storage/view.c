@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A view is taken in this order: the references to the memtables and the published state, under
- * one lock; then the LMDB transaction. What a flush moves from a memtable to LMDB in between is
- * seen twice, which is harmless since versions never change; it is never missed.
+ * A view is taken in this order: the references to the tables and the published state, under one
+ * lock; then the LMDB transaction. What a flush moves from one table to the next, or to LMDB, in
+ * between is seen twice, which is harmless since versions never change; it is never missed.
+ *
+ * The gathering table grows while views look at it. What is added after a view was taken has its
+ * record in LMDB too late for this view, but is either of a revision that it may not see, or in the
+ * memtables that it holds, which are asked first.
  *
  * Physical compaction may have gone on in between, up to a compact revision that was published
  * after this view's state: then versions that this view may read can be gone, and it is taken
@@ -82,14 +86,19 @@ static void take(struct sr_view *view, bool writer)
 {
     struct sr_store *store = view->store;
 
+    struct sr_memtable **tables = view->tables;
+
     pthread_mutex_lock(&store->mutex);
-    view->active = store->active;
-    sr_memtable_ref(view->active);
-    view->frozen = store->frozen;
-    if (view->frozen != NULL)
-        sr_memtable_ref(view->frozen);
+    tables[SR_ACTIVE] = store->active;
+    tables[SR_FROZEN] = store->frozen;
+    tables[SR_GATHERING] = store->unindexed.gathering;
+    tables[SR_DRAINING] = store->unindexed.draining;
+    for (int i = 0; i < SR_TABLES; i++)
+        if (tables[i] != NULL)
+            sr_memtable_ref(tables[i]);
     view->state = store->published;
     pthread_mutex_unlock(&store->mutex);
+    view->is_open = true;
     view->visible = view->state.revision;
     if (writer) {
         view->state = store->apply;
@@ -99,17 +108,18 @@ static void take(struct sr_view *view, bool writer)
 
 static void release(struct sr_view *view)
 {
-    sr_memtable_unref(view->active);
-    sr_memtable_unref(view->frozen);
-    view->active = NULL;
-    view->frozen = NULL;
+    for (int i = 0; i < SR_TABLES; i++) {
+        sr_memtable_unref(view->tables[i]);
+        view->tables[i] = NULL;
+    }
+    view->is_open = false;
 }
 
 int sr_view_begin(struct sr_view *view, bool writer, struct sr_err *err)
 {
     struct sr_store *store = view->store;
 
-    sr_check(view->active == NULL);
+    sr_check(!view->is_open);
     sr_lmdb_enter(&store->lmdb);
     for (;;) {
         take(view, writer);
@@ -127,7 +137,7 @@ int sr_view_begin(struct sr_view *view, bool writer, struct sr_err *err)
 
 void sr_view_end(struct sr_view *view)
 {
-    if (view->active == NULL)
+    if (!view->is_open)
         return;
     mdb_txn_reset(view->txn);
     release(view);
@@ -210,14 +220,15 @@ uint64_t sr_view_applied_index(const struct sr_view *view)
     return view->state.applied_index;
 }
 
-/* The newest entry of @key at or below @revision in the memtables. */
-static const struct sr_memtable_entry *get_in_memory(const struct sr_view *view,
+/* The newest entry of @key at or below @revision in the first @count tables. */
+static const struct sr_memtable_entry *get_in_memory(const struct sr_view *view, int count,
                                                      struct sr_bytes key, int64_t revision)
 {
-    const struct sr_memtable_entry *entry = sr_memtable_get(view->active, key, revision);
+    const struct sr_memtable_entry *entry = NULL;
 
-    if (entry == NULL && view->frozen != NULL)
-        entry = sr_memtable_get(view->frozen, key, revision);
+    for (int i = 0; entry == NULL && i < count; i++)
+        if (view->tables[i] != NULL)
+            entry = sr_memtable_get(view->tables[i], key, revision);
     return entry;
 }
 
@@ -261,7 +272,7 @@ int sr_view_get(struct sr_view *view, struct sr_bytes key, int64_t revision,
 
     if (revision > view->visible)
         revision = view->visible;
-    entry = get_in_memory(view, key, revision);
+    entry = get_in_memory(view, SR_TABLES, key, revision);
     if (entry != NULL) {
         version = entry->version;
     } else {
@@ -280,7 +291,8 @@ int sr_view_get(struct sr_view *view, struct sr_bytes key, int64_t revision,
 int sr_view_value(struct sr_view *view, struct sr_bytes key, const struct sr_version *version,
                   struct sr_buf *value, struct sr_err *err)
 {
-    const struct sr_memtable_entry *entry = get_in_memory(view, key, version->mod_revision);
+    const struct sr_memtable_entry *entry =
+        get_in_memory(view, SR_TABLES_WITH_VALUES, key, version->mod_revision);
     uint8_t ek[SR_EK_BYTES_MAX];
     size_t ek_size;
     int rc;

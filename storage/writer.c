@@ -11,7 +11,7 @@ struct sr_view *sr_writer_view(struct sr_store *store)
 {
     struct sr_view *view = store->writer;
 
-    if (view->active != NULL) {
+    if (view->is_open) {
         view->state = store->apply;
         return view;
     }

@@ -12,10 +12,11 @@ OP_NAMES = {"put": "put", "get": "get, linearizable", "sget": "get, serializable
 METHOD = """\
 ## How it is measured
 
-`tests/bench/run` starts a three-node etcd, measures it, stops it, and does the same with a
-three-node Strongroom; never both at a time. All nodes and the load program share this machine, so
-that the processor is the limit at many clients, and CPU time per call says more than calls per
-second.
+`tests/bench/run` starts a three-node etcd and a three-node Strongroom and fills both. Then they
+take turns, row by row, several times over; the processes of the one that it is not the turn of are
+frozen (SIGSTOP). A number is the median of the passes, with the least and the greatest ratio of
+calls per second behind it. All nodes and the load program share this machine, so that the
+processor is the limit at many clients, and CPU time per call says more than calls per second.
 
 - Both listen with TLS and require client certificates, use TLS between their nodes, and keep their
   data in the same file system. Strongroom also encrypts everything that it stores.
@@ -75,6 +76,13 @@ def pair(theirs, ours):
     return f"{number(theirs)} → {number(ours)} | {ratio}"
 
 
+def spread(theirs, ours):
+    """The least and the greatest ratio of calls per second of a pass."""
+    ratios = [our["per_second"] / their["per_second"]
+              for their, our in zip(theirs["passes"], ours["passes"])]
+    return f" ({min(ratios):.1f}–{max(ratios):.1f})"
+
+
 def rows_table(etcd, strongroom):
     lines = ["| operation | clients | calls/s, etcd → Strongroom | ratio | p50 ms | ratio "
              "| p99 ms | ratio | CPU s per 1,000 calls | ratio | bytes written per call | ratio |",
@@ -82,6 +90,7 @@ def rows_table(etcd, strongroom):
     for theirs, ours in zip(etcd["rows"], strongroom["rows"]):
         cells = [pair(theirs[field], ours[field])
                  for field in ("per_second", "p50_ms", "p99_ms", "cpu_s_per_1000")]
+        cells[0] += spread(theirs, ours)
         is_write = theirs["op"] in ("put", "mix")
         cells.append(pair(theirs["bytes_per_call"], ours["bytes_per_call"]) if is_write else "– | –")
         lines.append(f"| {OP_NAMES[theirs['op']]} | {theirs['clients']} | " + " | ".join(cells)
@@ -106,6 +115,6 @@ def markdown(options, about, etcd, strongroom):
         "# Benchmarks", "",
         f"{etcd['version']} and {strongroom['version']}, {time.strftime('%Y-%m-%d')}, "
         f"{options.keys:,} keys of 24 bytes with values of {options.value_bytes} bytes, "
-        f"{options.seconds:g} s a row. {about}.", "",
+        f"{options.passes} passes of {options.seconds:g} s a row. {about}.", "",
         "Written by `tests/bench/run --write`; run it again on your own machine.", "",
         totals_table(etcd, strongroom), "", rows_table(etcd, strongroom), "", METHOD])

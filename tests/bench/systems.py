@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two clusters that are compared: three nodes each, on this machine, one at a time.
+"""The two clusters that are compared: three nodes each, on this machine, one frozen while the
+other is measured.
 
 Both get certificates of the same kind from `strongroom pki`, require client certificates, use TLS
 between the nodes, and keep their data in the same file system.
@@ -73,6 +74,18 @@ class Cluster:
 
     def usage(self):
         return Usage.of(self.pids(), self.dir)
+
+    def freeze(self):
+        """Takes no processor time from now on."""
+        for pid in self.pids():
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self):
+        for pid in self.pids():
+            os.kill(pid, signal.SIGCONT)
+        time.sleep(1)  # there may be an election
+        for endpoint in self.endpoints:
+            self.wait_until_serving(endpoint)
 
     def etcdctl(self, *arguments, endpoints=None, timeout=10):
         environment = {name: value for name, value in os.environ.items()
@@ -186,6 +199,7 @@ class Etcd(Cluster):
 
     def stop(self):
         for process in self.processes.values():
+            process.send_signal(signal.SIGCONT)
             process.terminate()
         for process in self.processes.values():
             process.wait()
@@ -253,4 +267,7 @@ class Strongroom(Cluster):
 
     def stop(self):
         if self.is_up:
+            for pid in self.pids():
+                if self.runs(pid):
+                    os.kill(pid, signal.SIGCONT)
             self.quickstart("down")

@@ -105,6 +105,18 @@ static inline void fixture_flush(struct fixture *fixture)
     } while (sr_store_durable_index(fixture->store) < sr_store_applied_index(fixture->store));
 }
 
+/* Flush until the index has everything, which takes unindexed_entries_max = 1. */
+static inline void fixture_index(struct fixture *fixture)
+{
+    struct sr_store *store = fixture->store;
+    struct sr_err err = {0};
+
+    while (sr_unindexed_count(&store->unindexed) > 0) {
+        fixture_ok(sr_store_apply_empty(store, sr_store_applied_index(store) + 1, &err), &err);
+        fixture_flush(fixture);
+    }
+}
+
 /* Flush everything, and until there is nothing left to compact. */
 static inline void fixture_settle(struct fixture *fixture)
 {

@@ -107,6 +107,7 @@ static void two_nodes_agree_after_every_entry(void **state)
     fixture_open(&calm);
     fixture_init(&busy); /* other keys; flushes and compacts all the time */
     busy.options.memtable_entries_max = 16;
+    busy.options.unindexed_entries_max = 24;
     fixture_open(&busy);
     for (int entry = 0; entry < ENTRIES; entry++) {
         apply_entry(&calm, &script, entry);

@@ -196,6 +196,89 @@ static void readers_need_no_lock(void **state)
     sr_memtable_unref(race.memtable);
 }
 
+/* Names and revisions from @entry to the end. */
+static const char *names(const struct sr_memtable_entry *entry)
+{
+    static char text[4096];
+    size_t size = 0;
+
+    text[0] = 0;
+    for (; entry != NULL; entry = sr_memtable_next(entry))
+        size += (size_t)snprintf(text + size, sizeof(text) - size, "%.*s%d ", (int)entry->key_size,
+                                 (const char *)entry->key, (int)entry->version.mod_revision);
+    return text;
+}
+
+static void headers_are_merged_in(void **state)
+{
+    struct sr_memtable *all = sr_memtable_new(hash_key);
+    struct sr_memtable *first = sr_memtable_new(hash_key);
+    struct sr_memtable *second = sr_memtable_new(hash_key);
+    const struct sr_memtable_entry *entry;
+
+    (void)state;
+    add(first, "m", 1, 0, "value");
+    add(first, "b", 2, 0, "value");
+    add(first, "m", 3, 0, "value");
+    add(second, "a", 4, 0, "value");
+    add(second, "m", 5, 0, "value");
+    add(second, "m", 6, 0, "value");
+    add(second, "z", 6, 1, "value");
+    sr_memtable_add_headers(all, first);
+    assert_string_equal(names(sr_memtable_seek(all, sr_bytes_of(""), false)), "b2 m3 m1 ");
+    sr_memtable_add_headers(all, second);
+    assert_string_equal(names(sr_memtable_seek(all, sr_bytes_of(""), false)),
+                        "a4 b2 m6 m5 m3 m1 z6 ");
+    assert_int_equal(atomic_load(&all->entries), 7);
+    for (int64_t revision = 1; revision <= 7; revision++) {
+        static const int64_t newest[] = {0, 1, 1, 3, 3, 5, 6, 6};
+        entry = sr_memtable_get(all, sr_bytes_of("m"), revision);
+        assert_int_equal(entry->version.mod_revision, newest[revision]);
+    }
+    sr_memtable_unref(first);
+    sr_memtable_unref(second);
+    /* The names are copies. */
+    assert_string_equal(names(sr_memtable_seek(all, sr_bytes_of("m"), true)), "z6 ");
+    sr_memtable_unref(all);
+}
+
+/* Many random keys in several tables: the merged one is in order and has every entry. */
+static void many_headers_are_merged_in(void **state)
+{
+    struct sr_memtable *all = sr_memtable_new(hash_key);
+    const struct sr_memtable_entry *last = NULL;
+    const struct sr_memtable_entry *entry;
+    unsigned seed = 7;
+    size_t count = 0;
+    int64_t revision = 0;
+    char key[16];
+
+    (void)state;
+    for (int round = 0; round < 6; round++) {
+        struct sr_memtable *part = sr_memtable_new(hash_key);
+        for (int i = 0; i < 3000; i++) {
+            (void)snprintf(key, sizeof(key), "%d", rand_r(&seed) % 5000);
+            add(part, key, ++revision, 0, "value");
+        }
+        sr_memtable_add_headers(all, part);
+        sr_memtable_unref(part);
+    }
+    for (entry = sr_memtable_seek(all, sr_bytes_of(""), false); entry != NULL;
+         entry = sr_memtable_next(entry)) {
+        if (last != NULL) {
+            int order = sr_bytes_compare(sr_memtable_key(last), sr_memtable_key(entry));
+            assert_true(order < 0 ||
+                        (order == 0 && last->version.mod_revision > entry->version.mod_revision));
+        }
+        assert_ptr_equal(sr_memtable_get(all, sr_memtable_key(entry), entry->version.mod_revision),
+                         entry);
+        last = entry;
+        count++;
+    }
+    assert_int_equal(count, revision);
+    sr_memtable_unref(all);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +287,8 @@ int main(void)
         cmocka_unit_test(finds_the_version_of_a_revision),
         cmocka_unit_test(takes_empty_and_large_values),
         cmocka_unit_test(readers_need_no_lock),
+        cmocka_unit_test(headers_are_merged_in),
+        cmocka_unit_test(many_headers_are_merged_in),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,6 +27,7 @@ static struct target targets[VALUES_MAX];
 static size_t target_count;
 static uint8_t *image;
 static size_t image_size;
+static uint64_t durable_index;
 static uint64_t seed = 5;
 
 static void value_of(int64_t revision, struct sr_buf *ret)
@@ -242,14 +243,18 @@ static bool check_all(void)
     return whole;
 }
 
-static int set_up(void **state)
+static int set_up_with(bool indexed)
 {
     static const char *const tables[] = {"meta", "epoch", "idx", "log"};
 
-    (void)state;
     fixture_init(&fixture);
+    if (indexed)
+        fixture.options.unindexed_entries_max = 1;
     fixture_open(&fixture);
     load();
+    if (indexed)
+        fixture_index(&fixture);
+    durable_index = sr_store_durable_index(fixture.store);
     sr_store_close(fixture.store);
     fixture.store = NULL;
     target_count = 0;
@@ -257,6 +262,19 @@ static int set_up(void **state)
         collect(tables[i]);
     load_image();
     return 0;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    return set_up_with(true);
+}
+
+/* The records are read at open, which makes the lacking part of the index of them. */
+static int set_up_unindexed(void **state)
+{
+    (void)state;
+    return set_up_with(false);
 }
 
 static int tear_down(void **state)
@@ -342,7 +360,7 @@ static void compaction_stops_at_damage(void **state)
         assert_true(sr_store_freeze(fixture.store, true));
         assert_int_equal(sr_store_flush(fixture.store, &err), SR_CORRUPT);
         assert_int_equal(sr_store_failure(fixture.store, &err), SR_CORRUPT);
-        assert_int_equal(sr_store_durable_index(fixture.store), REVISIONS - 1);
+        assert_int_equal(sr_store_durable_index(fixture.store), durable_index);
         sr_store_close(fixture.store);
         fixture.store = NULL;
         found++;
@@ -354,6 +372,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(every_damaged_value_is_found, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(every_damaged_value_is_found, set_up_unindexed, tear_down),
+        cmocka_unit_test_setup_teardown(swapped_values_are_found, set_up_unindexed, tear_down),
         cmocka_unit_test_setup_teardown(swapped_values_are_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(compaction_stops_at_damage, set_up, tear_down),
     };

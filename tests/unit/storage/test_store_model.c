@@ -256,7 +256,13 @@ static void check_compacted(void)
     int64_t compact;
     int64_t want = 0;
 
+    size_t unindexed_max = fixture.store->options.unindexed_entries_max;
+
     fixture_settle(&fixture);
+    /* What a drain had written before a crash is counted twice until it is written again. */
+    fixture.store->options.unindexed_entries_max = 1;
+    fixture_index(&fixture);
+    fixture.store->options.unindexed_entries_max = unindexed_max;
     compact = sr_store_compact_revision(fixture.store);
     for (size_t i = 0; i < KEYS; i++) {
         const struct model_key *key = &model.keys[i];
@@ -318,6 +324,7 @@ static void run(uint64_t seed)
     make_keys();
     fixture_init(&fixture);
     fixture.options.memtable_entries_max = 60;
+    fixture.options.unindexed_entries_max = 1 + seed % 100;
     fixture_open(&fixture);
     for (int i = 0; i < STEPS; i++) {
         size_t fullest = 0;

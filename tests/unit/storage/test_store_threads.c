@@ -172,6 +172,7 @@ static void readers_see_what_they_must(void **state)
     (void)state;
     fixture_init(&fixture);
     fixture.options.memtable_entries_max = 150;
+    fixture.options.unindexed_entries_max = 400;
     fixture_open(&fixture);
     assert_int_equal(pthread_create(&flusher, NULL, flush_loop, NULL), 0);
     for (size_t i = 0; i < READERS; i++)
