@@ -235,8 +235,8 @@ static void count(struct sr_memtable *memtable, size_t entries)
     const struct sr_memtable_index *index = memtable->index;
 
     atomic_fetch_add_explicit(&memtable->entries, entries, memory_order_relaxed);
-    atomic_store_explicit(&memtable->bytes, sr_plain_bytes(&index->arena) +
-                                                sr_plain_bytes(&index->values),
+    atomic_store_explicit(&memtable->bytes,
+                          sr_plain_bytes(&index->arena) + sr_plain_bytes(&index->values),
                           memory_order_relaxed);
 }
 

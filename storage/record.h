@@ -91,19 +91,6 @@ static inline size_t sr_record_pieces(size_t ek_size, size_t value_size)
     return (size + SR_RECORD_CHUNK_BYTES - 1) / SR_RECORD_CHUNK_BYTES;
 }
 
-/* An event as the log has it, without its value. */
-struct sr_log_event {
-    uint8_t ek[SR_EK_BYTES_MAX];
-    size_t ek_size;
-    struct sr_version version;
-};
-
-/* Read the first event at or after (@revision, @sub) through @cursor on the log table; @scratch
- * and @plain are for its pieces and its plaintext. SR_NOT_FOUND without @err at the end. */
-int sr_log_event_read(struct sr_opener *opener, MDB_cursor *cursor, int64_t revision, uint32_t sub,
-                      struct sr_buf *scratch, struct sr_buf *plain, struct sr_log_event *ret,
-                      struct sr_err *err);
-
 /* Read the record of @version through @cursor on the log table, and append its value to @value.
  * @scratch is for pieces. */
 int sr_record_read(struct sr_opener *opener, MDB_cursor *cursor, struct sr_bytes ek,

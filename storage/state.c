@@ -30,8 +30,7 @@ void sr_state_pack(uint8_t out[SR_STATE_BYTES], const struct sr_state *state,
 }
 
 int sr_state_unpack(const uint8_t in[SR_STATE_BYTES], struct sr_state *ret_state,
-                    struct sr_compaction *ret_compaction, int64_t *ret_indexed,
-                    struct sr_err *err)
+                    struct sr_compaction *ret_compaction, int64_t *ret_indexed, struct sr_err *err)
 {
     struct sr_state state = {
         .applied_index = sr_get_u64(in),
@@ -48,8 +47,8 @@ int sr_state_unpack(const uint8_t in[SR_STATE_BYTES], struct sr_state *ret_state
     memcpy(state.hash, in + 24, sizeof(state.hash));
     if (state.revision < 1 || state.compact_revision < -1 ||
         state.compact_revision > state.revision || compaction.target < -1 ||
-        compaction.target > state.compact_revision || compaction.cursor_rev < 0 ||
-        indexed < 1 || indexed > state.revision)
+        compaction.target > state.compact_revision || compaction.cursor_rev < 0 || indexed < 1 ||
+        indexed > state.revision)
         return sr_err_set(err, SR_CORRUPT, "meta: impossible state");
     *ret_state = state;
     *ret_compaction = compaction;

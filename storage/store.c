@@ -32,8 +32,8 @@ static int load(struct sr_store *store, struct sr_err *err)
         return sr_lmdb_failed(rc, "load state", err);
     rc = sr_meta_get_box(&store->opener, txn, "state", packed, sizeof(packed), err);
     if (rc == SR_OK)
-        rc = sr_state_unpack(packed, &store->durable, &store->compaction,
-                             &store->unindexed.indexed, err);
+        rc = sr_state_unpack(packed, &store->durable, &store->compaction, &store->unindexed.indexed,
+                             err);
     if (rc == SR_OK)
         rc = sr_unindexed_load(store, txn, err);
     if (rc == SR_OK) {

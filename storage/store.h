@@ -37,11 +37,11 @@ struct sr_store_options {
     const struct sr_keyring *keyring;
     uint64_t cluster_id;
     uint64_t member_id;
-    size_t map_bytes;            /* LMDB's map; 0: 1 TiB, 16 GiB under AddressSanitizer */
-    size_t memtable_entries_max; /* 0: SR_MEMTABLE_ENTRIES_MAX */
-    size_t memtable_bytes_max;   /* 0: SR_MEMTABLE_BYTES_MAX */
+    size_t map_bytes;             /* LMDB's map; 0: 1 TiB, 16 GiB under AddressSanitizer */
+    size_t memtable_entries_max;  /* 0: SR_MEMTABLE_ENTRIES_MAX */
+    size_t memtable_bytes_max;    /* 0: SR_MEMTABLE_BYTES_MAX */
     size_t unindexed_entries_max; /* 0: SR_UNINDEXED_ENTRIES_MAX */
-    uint64_t disk_reserve_bytes; /* below this much free disk sr_store_has_space is false */
+    uint64_t disk_reserve_bytes;  /* below this much free disk sr_store_has_space is false */
 };
 
 /* Open or create. Reads `meta` and its key-check value before any other table, because a wrong
@@ -92,8 +92,8 @@ bool sr_store_freeze(struct sr_store *store, bool force);
 /* ---- flush thread ---- */
 
 /* Write the frozen memtable, the applied index, a slice of what the index lacks and one of pending
- * compaction as one synced LMDB transaction; nothing to do is fine. SR_NO_SPACE may be tried again; anything else fails
- * the store. */
+ * compaction as one synced LMDB transaction; nothing to do is fine. SR_NO_SPACE may be tried again;
+ * anything else fails the store. */
 int sr_store_flush(struct sr_store *store, struct sr_err *err);
 /* Whether compaction still has work to do: then sr_store_flush should be called again. */
 bool sr_store_compaction_pending(const struct sr_store *store);
@@ -126,8 +126,8 @@ struct sr_store_metrics {
     struct sr_gauge memtable_bytes;
     struct sr_gauge database_bytes; /* size of the file */
     struct sr_gauge in_use_bytes;   /* less what is free in it */
-    struct sr_gauge keys;           /* versions outside the memtables; those of an index that was being
-                                     written at a crash twice, until it is again */
+    struct sr_gauge keys; /* versions outside the memtables; those of an index that was being
+                           written at a crash twice, until it is again */
 };
 const struct sr_store_metrics *sr_store_metrics(const struct sr_store *store);
 

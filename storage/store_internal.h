@@ -106,8 +106,7 @@ void sr_state_init(struct sr_state *state, struct sr_compaction *compaction);
 void sr_state_pack(uint8_t out[SR_STATE_BYTES], const struct sr_state *state,
                    const struct sr_compaction *compaction, int64_t indexed);
 int sr_state_unpack(const uint8_t in[SR_STATE_BYTES], struct sr_state *ret_state,
-                    struct sr_compaction *ret_compaction, int64_t *ret_indexed,
-                    struct sr_err *err);
+                    struct sr_compaction *ret_compaction, int64_t *ret_indexed, struct sr_err *err);
 
 /* view.c */
 enum {

@@ -3,7 +3,7 @@
 
 #include "base/check.h"
 #include "base/secret.h"
-#include "storage/record.h"
+#include "storage/event.h"
 #include "storage/store_internal.h"
 
 /* Leaves of the index that one transaction should change at most. LMDB holds each in memory until
@@ -17,8 +17,7 @@ static size_t entries_of(const struct sr_memtable *memtable)
 
 /* ---- Open ---- */
 
-static int gather_event(struct sr_store *store, const struct sr_log_event *event,
-                        struct sr_err *err)
+static int gather_event(struct sr_store *store, const struct sr_event *event, struct sr_err *err)
 {
     uint8_t name[SR_KEY_BYTES_MAX];
     size_t size;
@@ -33,41 +32,41 @@ static int gather_event(struct sr_store *store, const struct sr_log_event *event
     return SR_OK;
 }
 
+static int gather_events(struct sr_store *store, struct sr_event_reader *reader, struct sr_err *err)
+{
+    int64_t last = store->durable.revision;
+    int64_t revision = store->unindexed.indexed + 1;
+    struct sr_event event;
+    uint32_t sub = 0;
+
+    for (;;) {
+        int rc = sr_event_read(reader, revision, sub, &event, err);
+        if (rc != SR_OK)
+            return rc == SR_NOT_FOUND ? SR_OK : rc;
+        revision = event.version.mod_revision;
+        sub = event.version.sub + 1;
+        if (revision > last)
+            return sr_err_set(err, SR_CORRUPT, "log: revision %lld is beyond the last one, %lld",
+                              (long long)revision, (long long)last);
+        rc = gather_event(store, &event, err);
+        if (rc != SR_OK)
+            return rc;
+    }
+}
+
 int sr_unindexed_load(struct sr_store *store, MDB_txn *txn, struct sr_err *err)
 {
-    struct sr_unindexed *unindexed = &store->unindexed;
-    int64_t revision = unindexed->indexed + 1;
-    struct sr_buf scratch = {0};
-    struct sr_buf plain = {0};
-    struct sr_log_event event;
-    MDB_cursor *cursor;
-    uint32_t sub = 0;
-    int rc = mdb_cursor_open(txn, store->lmdb.log, &cursor);
+    struct sr_event_reader reader = {.opener = &store->opener};
+    int rc = mdb_cursor_open(txn, store->lmdb.log, &reader.cursor);
 
     if (rc != 0)
         return sr_lmdb_failed(rc, "read log", err);
-    unindexed->gathering = sr_memtable_new(store->hash_key);
-    unindexed->rebuilt = store->durable.revision;
-    for (;;) {
-        rc = sr_log_event_read(&store->opener, cursor, revision, sub, &scratch, &plain, &event,
-                               err);
-        if (rc == SR_OK && event.version.mod_revision > store->durable.revision)
-            rc = sr_err_set(err, SR_CORRUPT, "log: revision %lld is beyond the last one, %lld",
-                            (long long)event.version.mod_revision,
-                            (long long)store->durable.revision);
-        if (rc == SR_OK)
-            rc = gather_event(store, &event, err);
-        if (rc != SR_OK)
-            break;
-        revision = event.version.mod_revision;
-        sub = event.version.sub + 1;
-    }
-    mdb_cursor_close(cursor);
-    sr_buf_close(&scratch);
-    if (plain.data != NULL)
-        sr_secret_wipe(plain.data, plain.capacity);
-    sr_buf_close(&plain);
-    return rc == SR_NOT_FOUND ? SR_OK : rc;
+    store->unindexed.gathering = sr_memtable_new(store->hash_key);
+    store->unindexed.rebuilt = store->durable.revision;
+    rc = gather_events(store, &reader, err);
+    mdb_cursor_close(reader.cursor);
+    sr_event_reader_close(&reader);
+    return rc;
 }
 
 void sr_unindexed_close(struct sr_unindexed *unindexed)

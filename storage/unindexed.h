@@ -24,13 +24,13 @@
 struct sr_store;
 
 struct sr_unindexed {
-    struct sr_memtable *gathering; /* headers; the flush thread adds to it */
-    struct sr_memtable *draining;  /* older headers; NULL: none */
-    size_t gathering_value_bytes;  /* what making it anew has to read */
+    struct sr_memtable *gathering;        /* headers; the flush thread adds to it */
+    struct sr_memtable *draining;         /* older headers; NULL: none */
+    size_t gathering_value_bytes;         /* what making it anew has to read */
     const struct sr_memtable_entry *next; /* of draining, not yet in the index */
-    size_t drained;                /* entries of draining before it */
-    int64_t indexed;               /* the index has every event at or below this revision */
-    int64_t rebuilt;               /* it may have events up to this one, from before a restart */
+    size_t drained;                       /* entries of draining before it */
+    int64_t indexed;                      /* the index has every event at or below this revision */
+    int64_t rebuilt; /* it may have events up to this one, from before a restart */
 };
 
 /* Open: gather everything after unindexed->indexed from the log. */
