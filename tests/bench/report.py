@@ -27,7 +27,7 @@ processor is the limit at many clients, and CPU time per call says more than cal
   bytes.
 - Each row is preceded by a second of the same load that does not count. Processor time is that of
   the three servers together, bytes written are what the disk says, journal and all; both from the
-  beginning of the row to three seconds after its end, so that work put off is counted. Nothing
+  beginning of the row to two seconds after its end, so that work put off is counted. Nothing
   else should be running.
 - Memory is anonymous memory (RssAnon): the page cache is not in it, for either.
 - Restart: a follower is killed with SIGKILL and started again; the time until a linearizable read
