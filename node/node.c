@@ -76,6 +76,7 @@ static int open_storage(struct sr_node *node, struct sr_err *err)
         .member_id = node->dir.member_id,
         .map_bytes = config->storage.map_bytes,
         .memtable_entries_max = config->storage.memtable_entries,
+        .unindexed_entries_max = config->storage.unindexed_entries,
         .memtable_bytes_max = config->storage.memtable_bytes,
         .disk_reserve_bytes = config->storage.disk_reserve_bytes,
     };

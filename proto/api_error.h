@@ -55,6 +55,9 @@ enum sr_grpc_code {
     X(DEADLINE, DEADLINE_EXCEEDED, "context deadline exceeded")                                    \
     X(TOO_MANY_REQUESTS, UNKNOWN, "etcdserver: too many requests")                                 \
     X(CORRUPT, DATA_LOSS, "etcdserver: corrupt cluster")                                           \
+    X(NOT_LEADER, FAILED_PRECONDITION, "etcdserver: not leader")                                   \
+    X(BAD_TRANSFEREE, FAILED_PRECONDITION, "etcdserver: bad leader transferee")                    \
+    X(TRANSFER_TIMED_OUT, UNKNOWN, "etcdserver: request timed out, leader transfer took too long") \
     X(KEY_TOO_LONG, INVALID_ARGUMENT,                                                              \
       "strongroom: key is longer than 465 bytes, the longest that can be stored")                  \
     X(RESPONSE_TOO_LARGE, RESOURCE_EXHAUSTED,                                                      \

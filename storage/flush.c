@@ -261,6 +261,8 @@ static void refresh_sizes(struct sr_store *store)
         if (tables[i] != lmdb->idx)
             continue;
         store->idx_leaves = stat.ms_leaf_pages;
+        sr_gauge_set(&store->metrics.unindexed_entries,
+                     (int64_t)sr_unindexed_count(&store->unindexed));
         sr_gauge_set(&store->metrics.keys,
                      (int64_t)(stat.ms_entries + sr_unindexed_count(&store->unindexed)));
     }

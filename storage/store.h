@@ -124,8 +124,9 @@ struct sr_store_metrics {
     struct sr_gauge open_views;
     struct sr_gauge memtable_entries; /* active and frozen */
     struct sr_gauge memtable_bytes;
-    struct sr_gauge database_bytes; /* size of the file */
-    struct sr_gauge in_use_bytes;   /* less what is free in it */
+    struct sr_gauge unindexed_entries; /* see unindexed.h */
+    struct sr_gauge database_bytes;    /* size of the file */
+    struct sr_gauge in_use_bytes;      /* less what is free in it */
     struct sr_gauge keys; /* versions outside the memtables; those of an index that was being
                            written at a crash twice, until it is again */
 };

@@ -108,7 +108,7 @@ static const struct sr_family store_families[] = {
     STORE(COUNTER, txns, "txns_total", "Transactions applied."),
     STORE(HISTOGRAM, apply_duration, "apply_duration_seconds", "Applying one log entry."),
     STORE(HISTOGRAM, flush_duration, "db_flush_duration_seconds",
-          "Writing one memtable to the database, with the commit."),
+          "One transaction of the flush thread, with its commit."),
     STORE(HISTOGRAM, commit_duration, "db_commit_duration_seconds",
           "Committing one database transaction, with its sync."),
     STORE(COUNTER, flushed_entries, "db_flushed_entries_total", "Versions written to disk."),
@@ -117,6 +117,8 @@ static const struct sr_family store_families[] = {
     STORE(GAUGE, keys, "db_keys", "Index entries in the database, all versions of all keys."),
     STORE(GAUGE, memtable_entries, "memtable_entries", "Versions in memory, not yet flushed."),
     STORE(GAUGE, memtable_bytes, "memtable_bytes", "Memory that they take."),
+    STORE(GAUGE, unindexed_entries, "db_unindexed_entries",
+          "Versions in the database that its index does not have yet."),
     STORE(GAUGE, open_views, "open_read_views", "Read views open now."),
 };
 

@@ -59,6 +59,7 @@ struct sr_config {
     struct {
         uint64_t map_bytes;
         uint64_t memtable_entries;
+        uint64_t unindexed_entries;
         uint64_t memtable_bytes;
         uint64_t disk_reserve_bytes; /* default 256 MiB */
         uint64_t log_segment_bytes;  /* default 16 MiB */

@@ -40,6 +40,7 @@ static const struct number numbers[] = {
     NUMBER(peer.tick_ms, 5, 1000, 50),
     NUMBER(storage.map_bytes, 64 * MIB, 64 * TIB, 0), /* the store's own default */
     NUMBER(storage.memtable_entries, 16, 1000000, SR_MEMTABLE_ENTRIES_MAX),
+    NUMBER(storage.unindexed_entries, 16, 10000000, SR_UNINDEXED_ENTRIES_MAX),
     NUMBER(storage.memtable_bytes, 64 * KIB, 4 * GIB, (uint64_t)SR_MEMTABLE_BYTES_MAX),
     NUMBER(storage.disk_reserve_bytes, 0, TIB, 256 * MIB),
     NUMBER(storage.log_segment_bytes, 64 * KIB, GIB, 16 * MIB),

@@ -77,6 +77,7 @@ static const cyaml_schema_field_t admin_fields[] = {
 static const cyaml_schema_field_t storage_fields[] = {
     CYAML_FIELD_UINT("map_bytes", IF_GIVEN, STORAGE, map_bytes),
     CYAML_FIELD_UINT("memtable_entries", IF_GIVEN, STORAGE, memtable_entries),
+    CYAML_FIELD_UINT("unindexed_entries", IF_GIVEN, STORAGE, unindexed_entries),
     CYAML_FIELD_UINT("memtable_bytes", IF_GIVEN, STORAGE, memtable_bytes),
     CYAML_FIELD_UINT("disk_reserve_bytes", IF_GIVEN, STORAGE, disk_reserve_bytes),
     CYAML_FIELD_UINT("log_segment_bytes", IF_GIVEN, STORAGE, log_segment_bytes),

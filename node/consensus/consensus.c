@@ -378,6 +378,12 @@ bool sr_consensus_step_down(struct sr_consensus *consensus, unsigned timeout_ms)
     return !leads;
 }
 
+void sr_consensus_move_leader(struct sr_consensus *consensus, uint64_t member)
+{
+    atomic_store(&consensus->move_leader_to, member);
+    sr_consensus_wake(consensus);
+}
+
 bool sr_consensus_propose(struct sr_consensus *consensus, struct sr_proposal *proposal)
 {
     size_t bytes = proposal->command.size;

@@ -57,6 +57,9 @@ int sr_consensus_start(const struct sr_consensus_options *options, struct sr_con
 /* Hand leadership to an up-to-date voter if we lead, and take no proposals from now on; blocks
  * the calling thread (not a loop) until done or @timeout_ms. True when we do not lead any more. */
 bool sr_consensus_step_down(struct sr_consensus *consensus, unsigned timeout_ms);
+/* Any thread: if this node leads, hand leadership to voter @member as soon as it is reachable, and
+ * stop trying after SR_REQUEST_TIMEOUT_MS. The last wish counts. No answer: watch who leads. */
+void sr_consensus_move_leader(struct sr_consensus *consensus, uint64_t member);
 /* Stop everything in order, the applier too; blocks. Frees. */
 void sr_consensus_stop(struct sr_consensus *consensus);
 

@@ -316,6 +316,8 @@ void sr_core_turn_end(struct sr_core *core)
     sr_core_feed_turn(core);
     if (core->stepping_down) {
         sr_core_leadership_hand_over(core);
+    } else {
+        sr_core_leadership_move(core);
     }
     sr_core_batches_reap(core);
 }

@@ -244,6 +244,8 @@ struct sr_core {
     struct sr_core_snapshots snapshots;
     uint64_t next_ticket;
     struct raft_transfer transfer;
+    uint64_t move_to; /* whom an operator wants to lead; 0: nobody in particular */
+    uint64_t move_until_ms;
 
     /* Scratch of the codec: the largest message. */
     Strongroom__Entry *entries;
@@ -351,6 +353,8 @@ void sr_core_reads_confirmed(struct sr_core *core, struct sr_core_peer *peer,
 /* leadership.c */
 void sr_core_leadership_notice(struct sr_core *core);
 void sr_core_leadership_hand_over(struct sr_core *core);
+/* Hand over to whom sr_core_move_leader named, once that is possible. */
+void sr_core_leadership_move(struct sr_core *core);
 
 /* snapshots.c */
 void sr_core_snapshots_turn(struct sr_core *core);

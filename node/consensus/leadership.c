@@ -105,3 +105,29 @@ void sr_core_leadership_hand_over(struct sr_core *core)
         sr_log(SR_LOG_INFO, "consensus", "hands leadership over", "member=%" PRIu64, best);
     }
 }
+
+void sr_core_move_leader(struct sr_core *core, uint64_t member)
+{
+    core->move_to = member;
+    core->move_until_ms = core->env.now_ns(core->env.arg) / 1000000u + SR_REQUEST_TIMEOUT_MS;
+}
+
+/* Not to a voter that is down: libraft would hold proposals back for an election timeout. */
+void sr_core_leadership_move(struct sr_core *core)
+{
+    const struct sr_core_peer *peer = core->move_to != 0 ? sr_core_peer(core, core->move_to) : NULL;
+    if (core->move_to == 0) {
+        return;
+    }
+    if (peer == NULL || !sr_core_leads(core) || core->now_ms >= core->move_until_ms) {
+        core->move_to = 0;
+        return;
+    }
+    if (!peer->up || raft_transferee(&core->raft) != 0 || core->raft.transfer != NULL) {
+        return;
+    }
+    if (raft_transfer(&core->raft, &core->transfer, peer->id, NULL) == 0) {
+        sr_log(SR_LOG_INFO, "consensus", "hands leadership over as asked", "member=%" PRIu64,
+               peer->id);
+    }
+}

@@ -55,6 +55,10 @@ static void on_wake(uv_async_t *wake)
     if (atomic_load(&consensus->stepping_down)) {
         sr_core_step_down(consensus->core);
     }
+    uint64_t member = atomic_exchange(&consensus->move_leader_to, 0);
+    if (member != 0) {
+        sr_core_move_leader(consensus->core, member);
+    }
     take_proposals(consensus);
     take_reads(consensus);
 }

@@ -36,7 +36,8 @@ struct sr_consensus {
     atomic_size_t reads_waiting;
     atomic_bool log_full;
     atomic_bool stepping_down;
-    atomic_bool stopping; /* nothing is let in any more */
+    _Atomic uint64_t move_leader_to; /* 0: no wish */
+    atomic_bool stopping;            /* nothing is let in any more */
     atomic_bool failed;
 
     /* Out of it. */

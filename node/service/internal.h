@@ -25,6 +25,7 @@ enum service_kind {
     SERVICE_RANGE,   /* then read */
     SERVICE_TXN,     /* then read; only ranges in it */
     SERVICE_MEMBERS, /* then list the members */
+    SERVICE_MOVE,    /* nobody answers: a tick finds that the wanted member leads */
 };
 
 /* Bytes of key and range end that a waiting Range holds without another allocation. */
@@ -38,6 +39,7 @@ struct service_pending {
     uint64_t sequence;
     struct sr_call *call; /* NULL: unused */
     uint64_t expires_ns;
+    uint64_t move_to; /* SERVICE_MOVE: the member that is to lead */
     enum service_kind kind;
     /* A Range's own copy of its request: it may be worked on over many turns. */
     Etcdserverpb__RangeRequest request;
@@ -70,6 +72,7 @@ struct sr_service {
     struct sr_list going;   /* long ranges, part of them read; at most SR_LONG_RANGES_MAX */
     size_t going_count;
     struct sr_list stalled; /* long ranges that wait for a place among those */
+    struct sr_list moves;   /* SERVICE_MOVE, by `turn` */
 };
 
 /* For protobuf-c, which has no const but does not write when it packs. */
@@ -155,6 +158,12 @@ void service_members_answered(struct sr_service *service, struct service_pending
 /* maintenance.c */
 void service_status(struct sr_service *service, struct sr_call *call, ProtobufCMessage *message);
 void service_alarm(struct sr_service *service, struct sr_call *call, ProtobufCMessage *message);
+
+/* move_leader.c */
+void service_move_leader(struct sr_service *service, struct sr_call *call,
+                         ProtobufCMessage *message);
+/* Answer those whose member leads by now. */
+void service_moves_check(struct sr_service *service);
 
 /* health.c */
 void service_health(struct sr_service *service, struct sr_call *call, ProtobufCMessage *message);

@@ -23,6 +23,7 @@ void service_pending_init(struct sr_service *service)
     sr_list_init(&service->ready);
     sr_list_init(&service->going);
     sr_list_init(&service->stalled);
+    sr_list_init(&service->moves);
 }
 
 static void forget_range(struct sr_service *service, struct service_pending *pending)
@@ -150,7 +151,9 @@ void service_pending_expire(struct sr_service *service, uint64_t now_ns)
         if (oldest->expires_ns > now_ns) {
             return;
         }
-        service_pending_fail(service, oldest, SR_API_TIMED_OUT);
+        service_pending_fail(service, oldest,
+                             oldest->kind == SERVICE_MOVE ? SR_API_TRANSFER_TIMED_OUT
+                                                          : SR_API_TIMED_OUT);
     }
 }
 

@@ -30,6 +30,8 @@ static const struct method methods[] = {
      service_member_list},
     {"/etcdserverpb.Maintenance/Status", &etcdserverpb__status_request__descriptor, service_status},
     {"/etcdserverpb.Maintenance/Alarm", &etcdserverpb__alarm_request__descriptor, service_alarm},
+    {"/etcdserverpb.Maintenance/MoveLeader", &etcdserverpb__move_leader_request__descriptor,
+     service_move_leader},
     {HEALTH_PATH, &grpc__health__v1__health_check_request__descriptor, service_health},
 };
 #define METHOD_COUNT (sizeof(methods) / sizeof(methods[0]))
@@ -171,6 +173,7 @@ static void on_tick(void *arg, uint64_t now_ns)
         service_pending_fail_all(service, SR_API_STORE_FAILED);
         return;
     }
+    service_moves_check(service);
     service_pending_expire(service, now_ns);
     service_read_turn(service);
 }

@@ -129,6 +129,7 @@ static void test_defaults(void **state)
     assert_int_equal(config->storage.map_bytes, 0);
     assert_int_equal(config->storage.memtable_entries, SR_MEMTABLE_ENTRIES_MAX);
     assert_int_equal(config->storage.memtable_bytes, SR_MEMTABLE_BYTES_MAX);
+    assert_int_equal(config->storage.unindexed_entries, SR_UNINDEXED_ENTRIES_MAX);
     assert_int_equal(config->storage.disk_reserve_bytes, 256 << 20);
     assert_int_equal(config->storage.log_segment_bytes, 16 << 20);
     assert_int_equal(config->storage.log_keep_bytes, 1 << 30);
@@ -284,6 +285,8 @@ static const struct wrong wrongs[] = {
      "27: storage.map_bytes: must be a whole number from 67108864 to 70368744177664"},
     {NULL, "storage:\n  memtable_entries: 0\n",
      "27: storage.memtable_entries: must be a whole number from 16 to 1000000"},
+    {NULL, "storage:\n  unindexed_entries: 15\n",
+     "27: storage.unindexed_entries: must be a whole number from 16 to 10000000"},
     {NULL, "storage:\n  memtable_bytes: 0\n",
      "27: storage.memtable_bytes: must be a whole number from 65536 to 4294967296"},
     {NULL, "storage:\n  disk_reserve_bytes: no\n",

@@ -263,6 +263,56 @@ static void test_writes_survive_hand_over(void **state)
     finish();
 }
 
+static bool watched_leads(struct sim *s)
+{
+    return sim_leader(s) == s->watched;
+}
+
+/* To the voter that was named, by transfer and with nothing lost. */
+static void test_move_leader(void **state)
+{
+    (void)state;
+    begin(3);
+    expect_acked(sim_propose(&sim, sim_leader(&sim)));
+    for (int round = 0; round < 6; round++) {
+        size_t leader = sim_leader(&sim);
+        sim.watched = (leader + 1 + (size_t)round % 2) % 3;
+        for (int i = 0; i < 6; i++) {
+            sim_propose(&sim, (size_t)i % 3);
+        }
+        uint64_t before_ns = sim.now_ns;
+        sr_core_move_leader(sim.nodes[leader].core, sim.nodes[sim.watched].id);
+        sr_core_turn_end(sim.nodes[leader].core);
+        assert_true(sim_run(&sim, 5000, watched_leads));
+        assert_true(sim.now_ns - before_ns < 250 * 1000000u);
+        assert_true(sim_run(&sim, 5000, sim_all_answered));
+    }
+    assert_int_equal(sim.acked, 37);
+    finish();
+}
+
+/* Not to one that is down, itself or nobody: the leader stays and goes on. */
+static void test_move_leader_elsewhere(void **state)
+{
+    (void)state;
+    begin(3);
+    size_t leader = sim_leader(&sim);
+    size_t other = follower_of(leader);
+    expect_acked(sim_propose(&sim, leader));
+    sr_core_move_leader(sim.nodes[leader].core, 999999);
+    sr_core_turn_end(sim.nodes[leader].core);
+    sr_core_move_leader(sim.nodes[leader].core, sim.nodes[leader].id);
+    sr_core_turn_end(sim.nodes[leader].core);
+    expect_acked(sim_propose(&sim, leader));
+    sim_crash(&sim, other);
+    sim_run(&sim, 50, NULL);
+    sr_core_move_leader(sim.nodes[leader].core, sim.nodes[other].id);
+    sr_core_turn_end(sim.nodes[leader].core);
+    expect_acked(sim_propose(&sim, leader));
+    assert_int_equal(sim_leader(&sim), leader);
+    finish();
+}
+
 static void test_restart_of_all_keeps_everything(void **state)
 {
     (void)state;
@@ -395,6 +445,8 @@ int main(void)
         cmocka_unit_test(test_write_lost_while_the_leader_stays_ends_in_time),
         cmocka_unit_test(test_step_down_hands_over),
         cmocka_unit_test(test_writes_survive_hand_over),
+        cmocka_unit_test(test_move_leader),
+        cmocka_unit_test(test_move_leader_elsewhere),
         cmocka_unit_test(test_restart_of_all_keeps_everything),
         cmocka_unit_test(test_replaced_entries_are_proposed_again),
         cmocka_unit_test(test_entries_behind_a_new_reign_are_proposed_again),

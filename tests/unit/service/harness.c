@@ -63,6 +63,12 @@ bool sr_consensus_read(struct sr_consensus *consensus_unused, struct sr_read *re
     return true;
 }
 
+void sr_consensus_move_leader(struct sr_consensus *consensus_unused, uint64_t member)
+{
+    (void)consensus_unused;
+    consensus.moved_to = member;
+}
+
 void sr_consensus_info(const struct sr_consensus *consensus_unused,
                        struct sr_consensus_info *ret_info)
 {

@@ -40,6 +40,7 @@ struct test_consensus {
     struct sr_mail *reads;
     size_t proposal_count;
     size_t read_count;
+    uint64_t moved_to; /* whom the service wants to lead */
 };
 extern struct test_consensus consensus;
 

@@ -13,6 +13,7 @@
 #define MEMBER_LIST "/etcdserverpb.Cluster/MemberList"
 #define STATUS      "/etcdserverpb.Maintenance/Status"
 #define ALARM       "/etcdserverpb.Maintenance/Alarm"
+#define MOVE_LEADER "/etcdserverpb.Maintenance/MoveLeader"
 #define HEALTH      "/grpc.health.v1.Health/Check"
 
 static void release(void *message)
@@ -236,6 +237,64 @@ static void alarms_are_not_made_by_hand(void **state)
                   "strongroom: unknown alarm action");
 }
 
+/* ---- Leadership ---- */
+
+static struct test_call *move_to(struct world *world, uint64_t member)
+{
+    Etcdserverpb__MoveLeaderRequest request = ETCDSERVERPB__MOVE_LEADER_REQUEST__INIT;
+    request.targetid = member;
+    return call(world, MOVE_LEADER, &request.base);
+}
+
+static void expect_empty_reply(struct test_call *test)
+{
+    assert_true(test->answered);
+    assert_int_equal(test->code, SR_GRPC_OK);
+    assert_int_equal(test->reply.size, 0);
+    call_free(test);
+}
+
+static void leader_is_moved(void **state)
+{
+    struct world *world = *state;
+    consensus.info.is_leader = true;
+    consensus.info.leader = MEMBER_ID;
+    consensus.moved_to = 0;
+    expect_empty_reply(move_to(world, MEMBER_ID));
+    assert_int_equal(consensus.moved_to, 0);
+
+    struct test_call *moving = move_to(world, 5);
+    assert_int_equal(consensus.moved_to, 5);
+    world->handler.on_tick(world->handler.arg, 1);
+    assert_false(moving->answered);
+    consensus.info.is_leader = false;
+    consensus.info.leader = 0;
+    world->handler.on_tick(world->handler.arg, 2);
+    assert_false(moving->answered);
+    consensus.info.leader = 5;
+    world->handler.on_tick(world->handler.arg, 3);
+    expect_empty_reply(moving);
+}
+
+static void leader_is_not_moved(void **state)
+{
+    struct world *world = *state;
+    consensus.info.is_leader = false;
+    expect_error(move_to(world, 5), SR_API_NOT_LEADER);
+    consensus.info.is_leader = true;
+    consensus.info.leader = MEMBER_ID;
+    consensus.moved_to = 0;
+    expect_error(move_to(world, 6), SR_API_BAD_TRANSFEREE);
+    expect_error(move_to(world, 0), SR_API_BAD_TRANSFEREE);
+    assert_int_equal(consensus.moved_to, 0);
+
+    struct test_call *late = move_to(world, 5);
+    struct test_call *gone = move_to(world, 5);
+    call_cancel(world, gone);
+    world->handler.on_tick(world->handler.arg, UINT64_MAX);
+    expect_error(late, SR_API_TRANSFER_TIMED_OUT);
+}
+
 /* ---- Health, and a failed store ---- */
 
 static int health(struct world *world)
@@ -298,6 +357,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(full_disk_is_an_alarm, world_open_without_space,
                                         world_close),
         TEST(alarms_are_not_made_by_hand),
+        TEST(leader_is_moved),
+        TEST(leader_is_not_moved),
         TEST(health_is_of_the_whole_server),
         TEST(failed_store_refuses_everything),
     };
