@@ -4,6 +4,7 @@
 import os
 import pathlib
 import platform
+import statistics
 import time
 
 OP_NAMES = {"put": "put", "get": "get, linearizable", "sget": "get, serializable",
@@ -14,8 +15,8 @@ METHOD = """\
 
 `tests/bench/run` starts a three-node etcd and a three-node Strongroom and fills both. Then they
 take turns, row by row, several times over; the processes of the one that it is not the turn of are
-frozen (SIGSTOP). A number is the median of the passes, with the least and the greatest ratio of
-calls per second behind it. All nodes and the load program share this machine, so that the
+frozen (SIGSTOP). A number is the median of the passes, a ratio the median of the ratios of each
+pass (for calls per second with the least and the greatest). All nodes and the load program share this machine, so that the
 processor is the limit at many clients, and CPU time per call says more than calls per second.
 
 - Both listen with TLS and require client certificates, use TLS between their nodes, and keep their
@@ -49,6 +50,17 @@ def machine(directory):
             f"{os.getloadavg()[0]:.1f}")
 
 
+def processor_times():
+    """Jiffies so far: all, and those that the hypervisor gave to others."""
+    fields = [int(field) for field in
+              pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return sum(fields), fields[7]
+
+
+def stolen_percent(before, after):
+    return (after[1] - before[1]) / max(after[0] - before[0], 1) * 100
+
+
 def sync_ms(directory, rounds=200):
     path = pathlib.Path(directory) / "sync-probe"
     times = []
@@ -76,11 +88,14 @@ def pair(theirs, ours):
     return f"{number(theirs)} → {number(ours)} | {ratio}"
 
 
-def spread(theirs, ours):
-    """The least and the greatest ratio of calls per second of a pass."""
-    ratios = [our["per_second"] / their["per_second"]
-              for their, our in zip(theirs["passes"], ours["passes"])]
-    return f" ({min(ratios):.1f}–{max(ratios):.1f})"
+def row_pair(theirs, ours, field):
+    """Medians, and the median ratio of a pass: each compares what ran right after one another."""
+    ratios = [our[field] / their[field]
+              for their, our in zip(theirs["passes"], ours["passes"]) if their[field] > 0]
+    ratio = f"{statistics.median(ratios):.2f}" if ratios else "–"
+    if ratios and field == "per_second":
+        ratio += f" ({min(ratios):.1f}–{max(ratios):.1f})"
+    return f"{number(theirs[field])} → {number(ours[field])} | {ratio}"
 
 
 def rows_table(etcd, strongroom):
@@ -88,11 +103,10 @@ def rows_table(etcd, strongroom):
              "| p99 ms | ratio | CPU s per 1,000 calls | ratio | bytes written per call | ratio |",
              "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
     for theirs, ours in zip(etcd["rows"], strongroom["rows"]):
-        cells = [pair(theirs[field], ours[field])
+        cells = [row_pair(theirs, ours, field)
                  for field in ("per_second", "p50_ms", "p99_ms", "cpu_s_per_1000")]
-        cells[0] += spread(theirs, ours)
         is_write = theirs["op"] in ("put", "mix")
-        cells.append(pair(theirs["bytes_per_call"], ours["bytes_per_call"]) if is_write else "– | –")
+        cells.append(row_pair(theirs, ours, "bytes_per_call") if is_write else "– | –")
         lines.append(f"| {OP_NAMES[theirs['op']]} | {theirs['clients']} | " + " | ".join(cells)
                      + " |")
     return "\n".join(lines)
@@ -118,3 +132,13 @@ def markdown(options, about, etcd, strongroom):
         f"{options.passes} passes of {options.seconds:g} s a row. {about}.", "",
         "Written by `tests/bench/run --write`; run it again on your own machine.", "",
         totals_table(etcd, strongroom), "", rows_table(etcd, strongroom), "", METHOD])
+
+
+BY_HAND = "\n## What bounds it\n"
+
+
+def write(path, text):
+    """Replace what is measured; what was written by hand behind it stays."""
+    old = path.read_text() if path.exists() else ""
+    _, heading, rest = old.partition(BY_HAND)
+    path.write_text(text + heading + rest)
