@@ -16,8 +16,9 @@ METHOD = """\
 `tests/bench/run` starts a three-node etcd and a three-node Strongroom and fills both. Then they
 take turns, row by row, several times over; the processes of the one that it is not the turn of are
 frozen (SIGSTOP). A number is the median of the passes, a ratio the median of the ratios of each
-pass (for calls per second with the least and the greatest). All nodes and the load program share this machine, so that the
-processor is the limit at many clients, and CPU time per call says more than calls per second.
+pass (for calls per second with the least and the greatest). All nodes and the load program share
+this machine, so that the processor is the limit at many clients, and CPU time per call says more
+than calls per second.
 
 - Both listen with TLS and require client certificates, use TLS between their nodes, and keep their
   data in the same file system. Strongroom also encrypts everything that it stores.
