@@ -40,8 +40,8 @@ def shared(tmp_path_factory):
 
 @pytest.fixture
 def cluster(tmp_path):
-    """Three nodes of the test's own, to be broken."""
-    cluster = Cluster(tmp_path, 3)
+    """Three nodes of the test's own, to be broken; so small tables that all files are busy."""
+    cluster = Cluster(tmp_path, 3, storage={"memtable_entries": 32, "unindexed_entries": 64})
     try:
         cluster.start()
         yield cluster

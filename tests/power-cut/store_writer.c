@@ -137,8 +137,12 @@ static struct sr_keyring *open_keyring(const char *outside)
 
 static struct sr_store *open_store(const struct sr_keyring *keyring, const char *dir)
 {
-    struct sr_store_options options = {
-        .dir = dir, .keyring = keyring, .cluster_id = CLUSTER, .member_id = MEMBER};
+    /* Few unindexed entries: the index is always being written when the power goes. */
+    struct sr_store_options options = {.dir = dir,
+                                       .keyring = keyring,
+                                       .cluster_id = CLUSTER,
+                                       .member_id = MEMBER,
+                                       .unindexed_entries_max = 150};
     struct sr_store *store = NULL;
     struct sr_err err;
     must(sr_store_open(&options, &store, &err), "open store", &err);
