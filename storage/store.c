@@ -46,6 +46,17 @@ static int load(struct sr_store *store, struct sr_err *err)
     return rc;
 }
 
+/* More than a single life leaves: each began to drain anew, and none came to the end. Without
+ * space it goes on with the flushes, when there is some. */
+static int limit_unindexed(struct sr_store *store, struct sr_err *err)
+{
+    int rc = SR_OK;
+
+    if (sr_unindexed_count(&store->unindexed) > 3 * store->options.unindexed_entries_max)
+        rc = sr_store_index_rest(store, err);
+    return rc == SR_NO_SPACE ? SR_OK : rc;
+}
+
 int sr_store_open(const struct sr_store_options *options, struct sr_store **ret, struct sr_err *err)
 {
     struct sr_store *store = sr_zalloc(sizeof(*store));
@@ -67,12 +78,8 @@ int sr_store_open(const struct sr_store_options *options, struct sr_store **ret,
         sr_opener_init(&store->opener, &store->lmdb);
         rc = load(store, err);
     }
-    /* More than a single life leaves: each began to drain anew, and none came to the end. */
-    if (rc == SR_OK &&
-        sr_unindexed_count(&store->unindexed) > 3 * store->options.unindexed_entries_max)
-        rc = sr_store_index_rest(store, err);
-    if (rc == SR_NO_SPACE) /* it goes on with the flushes, when there is some */
-        rc = SR_OK;
+    if (rc == SR_OK)
+        rc = limit_unindexed(store, err);
     if (rc == SR_OK)
         rc = sr_view_new(store, &store->writer, err);
     if (rc != SR_OK) {
@@ -178,7 +185,7 @@ bool sr_store_freeze(struct sr_store *store, bool force)
     if (!at_bound(store) && (!force || store->apply.applied_index == store->frozen_index))
         return false;
     /* A batch that failed half way has left changes that must never become durable. */
-    if (store->writer->is_open || atomic_load(&store->failed))
+    if (sr_view_is_open(store->writer) || atomic_load(&store->failed))
         return false;
     active->state = store->apply;
     store->frozen_index = store->apply.applied_index;

@@ -121,7 +121,6 @@ enum {
 struct sr_view {
     struct sr_store *store;
     struct sr_view *next_idle;
-    bool is_open;
     struct sr_memtable *tables[SR_TABLES]; /* the newest first; NULL: there is none */
     struct sr_state state;
     int64_t visible; /* versions above are not for this view */
@@ -140,6 +139,11 @@ void sr_view_free(struct sr_view *view); /* closes it; NULL is fine */
 /* Take the state as it is now; the writer's sees what is not yet published. */
 int sr_view_begin(struct sr_view *view, bool writer, struct sr_err *err);
 void sr_view_end(struct sr_view *view);
+/* There always is an active table to look at. */
+static inline bool sr_view_is_open(const struct sr_view *view)
+{
+    return view->tables[SR_ACTIVE] != NULL;
+}
 /* view->err holds a failure: pass it on, and to the store. */
 int sr_view_failed(struct sr_view *view, struct sr_err *err);
 

@@ -85,7 +85,6 @@ static int renew(struct sr_view *view, struct sr_err *err)
 static void take(struct sr_view *view, bool writer)
 {
     struct sr_store *store = view->store;
-
     struct sr_memtable **tables = view->tables;
 
     pthread_mutex_lock(&store->mutex);
@@ -98,7 +97,6 @@ static void take(struct sr_view *view, bool writer)
             sr_memtable_ref(tables[i]);
     view->state = store->published;
     pthread_mutex_unlock(&store->mutex);
-    view->is_open = true;
     view->visible = view->state.revision;
     if (writer) {
         view->state = store->apply;
@@ -112,14 +110,13 @@ static void release(struct sr_view *view)
         sr_memtable_unref(view->tables[i]);
         view->tables[i] = NULL;
     }
-    view->is_open = false;
 }
 
 int sr_view_begin(struct sr_view *view, bool writer, struct sr_err *err)
 {
     struct sr_store *store = view->store;
 
-    sr_check(!view->is_open);
+    sr_check(!sr_view_is_open(view));
     sr_lmdb_enter(&store->lmdb);
     for (;;) {
         take(view, writer);
@@ -137,7 +134,7 @@ int sr_view_begin(struct sr_view *view, bool writer, struct sr_err *err)
 
 void sr_view_end(struct sr_view *view)
 {
-    if (!view->is_open)
+    if (!sr_view_is_open(view))
         return;
     mdb_txn_reset(view->txn);
     release(view);

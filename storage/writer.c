@@ -11,7 +11,7 @@ struct sr_view *sr_writer_view(struct sr_store *store)
 {
     struct sr_view *view = store->writer;
 
-    if (view->is_open) {
+    if (sr_view_is_open(view)) {
         view->state = store->apply;
         return view;
     }

@@ -115,10 +115,10 @@ void sr_core_move_leader(struct sr_core *core, uint64_t member)
 /* Not to a voter that is down: libraft would hold proposals back for an election timeout. */
 void sr_core_leadership_move(struct sr_core *core)
 {
-    const struct sr_core_peer *peer = core->move_to != 0 ? sr_core_peer(core, core->move_to) : NULL;
     if (core->move_to == 0) {
         return;
     }
+    const struct sr_core_peer *peer = sr_core_peer(core, core->move_to);
     if (peer == NULL || !sr_core_leads(core) || core->now_ms >= core->move_until_ms) {
         core->move_to = 0;
         return;
