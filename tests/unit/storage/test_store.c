@@ -190,6 +190,20 @@ static void half_a_batch_is_never_frozen(void **state)
     assert_true(sr_store_freeze(fixture.store, true));
 }
 
+/* A database that does not fit is no store at all. */
+static void no_space_at_open_fails(void **state)
+{
+    struct fixture small;
+    struct sr_err err = {0};
+
+    (void)state;
+    fixture_init(&small);
+    small.options.map_bytes = 16384;
+    assert_int_equal(sr_store_open(&small.options, &small.store, &err), SR_NO_SPACE);
+    assert_null(small.store);
+    fixture_close(&small);
+}
+
 static void is_full_with_two_memtables(void **state)
 {
     char key[16];
@@ -447,6 +461,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(flushes_an_index_that_moved_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(half_a_batch_is_never_frozen, set_up, tear_down),
         cmocka_unit_test_setup_teardown(is_full_with_two_memtables, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(no_space_at_open_fails, set_up, tear_down),
         cmocka_unit_test_setup_teardown(opens_a_bounded_number_of_views, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refuses_what_is_not_its_own, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refuses_a_newer_format, set_up, tear_down),
