@@ -20,6 +20,11 @@
 void sr_batch_begin(struct sr_buf *buf, uint64_t term);
 /* Add one packed command. */
 void sr_batch_add(struct sr_buf *buf, const uint8_t *command, size_t size);
+/* The term of a batch of at least SR_BATCH_HEADER_BYTES, unchecked. */
+static inline uint64_t sr_batch_term(const uint8_t *data)
+{
+    return sr_get_u64(data + 8);
+}
 /* Number of commands so far. */
 uint32_t sr_batch_count(const struct sr_buf *buf);
 

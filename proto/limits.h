@@ -76,6 +76,9 @@
 /* Waiting to be written to one peer; beyond: messages are dropped, raft sends them again. */
 #define SR_PEER_WRITE_BYTES_MAX (32 * 1024 * 1024)
 #define SR_MEMBERS_MAX          9
+/* A configuration entry of that many members, as libraft packs it: 9 bytes, and for each an id, a
+ * short name of ours and a role. */
+#define SR_CONFIGURATION_BYTES_MAX 512
 
 /* ---- Storage ---- */
 

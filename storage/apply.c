@@ -219,12 +219,26 @@ static int apply_command(struct sr_store *store, struct sr_bytes packed, uint64_
     return rc;
 }
 
+/* Raft never goes back to an earlier term: an entry that does is not of this log. */
+static int enter_term(struct sr_store *store, uint64_t term, struct sr_err *err)
+{
+    if (term < store->apply.term) {
+        return sr_err_set(err, SR_CORRUPT, "term %llu after term %llu", (unsigned long long)term,
+                          (unsigned long long)store->apply.term);
+    }
+    store->apply.term = term;
+    return SR_OK;
+}
+
 static int apply_batch(struct sr_store *store, const uint8_t *data, size_t size,
                        const struct sr_outcome_sink *sink, struct sr_err *err)
 {
     struct sr_batch_reader batch;
     struct sr_bytes packed;
     int rc = sr_batch_open(&batch, data, size, err);
+    if (rc == SR_OK) {
+        rc = enter_term(store, batch.term, err);
+    }
     while (rc == SR_OK && sr_batch_next(&batch, &packed)) {
         rc = apply_command(store, packed, batch.term, sink, err);
     }
@@ -235,7 +249,9 @@ static int apply_batch(struct sr_store *store, const uint8_t *data, size_t size,
  * errors too that would pass elsewhere. */
 static int fail(struct sr_store *store, uint64_t index, struct sr_err *local, struct sr_err *err)
 {
-    drop_outcomes(store->applying);
+    if (store->applying != NULL) {
+        drop_outcomes(store->applying);
+    }
     (void)sr_err_prefix(local, "apply entry %llu", (unsigned long long)index);
     if (local->status == SR_NO_SPACE || local->status == SR_LIMIT ||
         local->status == SR_NOT_FOUND) {
@@ -281,11 +297,38 @@ int sr_store_apply(struct sr_store *store, uint64_t index, const uint8_t *data, 
     return SR_OK;
 }
 
-int sr_store_apply_empty(struct sr_store *store, uint64_t index, struct sr_err *err)
+int sr_store_apply_empty(struct sr_store *store, uint64_t index, uint64_t term, struct sr_err *err)
 {
+    struct sr_err local = {0};
     int rc = SR_OK;
-    if (is_next(store, index, &rc, err)) {
-        sr_store_publish(store, index);
+    if (!is_next(store, index, &rc, err)) {
+        return rc;
     }
-    return rc;
+    if (enter_term(store, term, &local) != SR_OK) {
+        return fail(store, index, &local, err);
+    }
+    sr_store_publish(store, index);
+    return SR_OK;
+}
+
+int sr_store_apply_configuration(struct sr_store *store, uint64_t index, uint64_t term,
+                                 const uint8_t *data, size_t size, struct sr_err *err)
+{
+    struct sr_err local = {0};
+    int rc = SR_OK;
+    if (!is_next(store, index, &rc, err)) {
+        return rc;
+    }
+    rc = enter_term(store, term, &local);
+    if (rc == SR_OK && (size == 0 || size > SR_CONFIGURATION_BYTES_MAX)) {
+        rc = sr_err_set(&local, SR_FORMAT, "a configuration of %zu bytes", size);
+    }
+    if (rc != SR_OK) {
+        return fail(store, index, &local, err);
+    }
+    store->apply.configuration_index = index;
+    store->apply.configuration_size = (uint16_t)size;
+    memcpy(store->apply.configuration, data, size);
+    sr_store_publish(store, index);
+    return SR_OK;
 }

@@ -13,14 +13,19 @@
 
 #include <stdatomic.h>
 
+#include "proto/limits.h"
 #include "storage/mvcc.h"
 
 /* What the state machine is at one applied index, apart from its keys. */
 struct sr_state {
     uint64_t applied_index;
+    uint64_t term; /* of the entry at the applied index; 0: none yet */
     int64_t revision;
     int64_t compact_revision; /* -1: never compacted */
     uint8_t hash[32];
+    uint64_t configuration_index; /* of the last configuration entry; 0: none yet */
+    uint16_t configuration_size;
+    uint8_t configuration[SR_CONFIGURATION_BYTES_MAX];
 };
 
 struct sr_remembered; /* storage/requests.h */

@@ -31,9 +31,12 @@
 
 struct sr_raftlog;
 
+/* As in raft.h; opaque to the log. */
+enum sr_entry_type { SR_ENTRY_COMMAND = 1, SR_ENTRY_BARRIER = 2, SR_ENTRY_CONFIGURATION = 3 };
+
 struct sr_log_entry {
     uint64_t term;
-    uint32_t type; /* as in raft.h; opaque here */
+    uint32_t type; /* enum sr_entry_type */
     struct sr_bytes data;
 };
 

@@ -252,6 +252,21 @@ void sr_store_state_hash(struct sr_store *store, uint8_t ret_hash[32], int64_t *
     *ret_index = state.applied_index;
 }
 
+void sr_store_point(const struct sr_store *store, struct sr_store_point *ret)
+{
+    struct sr_state state = state_of(store, &store->published);
+
+    *ret = (struct sr_store_point){
+        .index = state.applied_index,
+        .term = state.term,
+        .configuration_index = state.configuration_index,
+        .revision = state.revision,
+        .compact_revision = state.compact_revision,
+    };
+    memcpy(ret->state_hash, state.hash, sizeof(state.hash));
+    sr_buf_append(&ret->configuration, state.configuration, state.configuration_size);
+}
+
 int sr_store_fail(struct sr_store *store, const struct sr_err *err)
 {
     if (err->status == SR_NO_SPACE || err->status == SR_LIMIT || err->status == SR_NOT_FOUND)

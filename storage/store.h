@@ -79,8 +79,13 @@ struct sr_outcome_sink {
  * asks: that is its outcome. */
 int sr_store_apply(struct sr_store *store, uint64_t index, const uint8_t *data, size_t size,
                    const struct sr_outcome_sink *sink, struct sr_err *err);
-/* An entry without commands (barrier, configuration): only moves the applied index. */
-int sr_store_apply_empty(struct sr_store *store, uint64_t index, struct sr_err *err);
+/* An entry without commands (a barrier) of @term: only moves the applied index. */
+int sr_store_apply_empty(struct sr_store *store, uint64_t index, uint64_t term, struct sr_err *err);
+/* A configuration entry: who votes, in libraft's packing, which is opaque here. It is kept, as an
+ * image of the state has to say which configuration held at its point. Copies. SR_FORMAT when it
+ * is longer than SR_CONFIGURATION_BYTES_MAX. */
+int sr_store_apply_configuration(struct sr_store *store, uint64_t index, uint64_t term,
+                                 const uint8_t *data, size_t size, struct sr_err *err);
 
 /* Whether the active memtable is full and cannot be frozen because one is being flushed: the
  * apply thread must wait for the flush thread. */
@@ -112,6 +117,19 @@ int sr_store_failure(const struct sr_store *store, struct sr_err *err);
  * the same revision and applied index. */
 void sr_store_state_hash(struct sr_store *store, uint8_t ret_hash[32], int64_t *ret_revision,
                          uint64_t *ret_index);
+
+/* The place of the state in the log: what a log that begins after it has to know. */
+struct sr_store_point {
+    uint64_t index;
+    uint64_t term; /* of that entry */
+    uint64_t configuration_index;
+    int64_t revision;
+    int64_t compact_revision;
+    struct sr_buf configuration; /* the caller's to close */
+    uint8_t state_hash[32];
+};
+/* As applied, and visible to new views. Index 0: nothing was applied yet. */
+void sr_store_point(const struct sr_store *store, struct sr_store_point *ret);
 
 struct sr_store_metrics {
     struct sr_histogram apply_duration;  /* a batch */

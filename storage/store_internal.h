@@ -101,7 +101,7 @@ void sr_applying_free(struct sr_applying *applying); /* at close; NULL is fine *
 /* ---- inside the core ---- */
 
 /* state.c: sr_state and sr_compaction as value "state" of `meta`. */
-#define SR_STATE_BYTES 84
+#define SR_STATE_BYTES (102 + SR_CONFIGURATION_BYTES_MAX)
 void sr_state_init(struct sr_state *state, struct sr_compaction *compaction);
 void sr_state_pack(uint8_t out[SR_STATE_BYTES], const struct sr_state *state,
                    const struct sr_compaction *compaction, int64_t indexed);

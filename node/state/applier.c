@@ -23,7 +23,8 @@
 struct entry {
     struct sr_mail mail;
     uint64_t index;
-    bool empty;
+    uint64_t term;
+    enum sr_entry_type type;
     size_t size;
     uint8_t data[];
 };
@@ -121,8 +122,14 @@ static int apply_entry(struct sr_applier *applier, const struct entry *entry, st
         sr_mailbox_wait(&applier->flushed, FLUSH_IDLE_MS);
         freeze(applier, false);
     }
-    if (entry->empty) {
-        return sr_store_apply_empty(store, entry->index, err);
+    switch (entry->type) {
+    case SR_ENTRY_COMMAND:
+        break;
+    case SR_ENTRY_CONFIGURATION:
+        return sr_store_apply_configuration(store, entry->index, entry->term, entry->data,
+                                            entry->size, err);
+    default:
+        return sr_store_apply_empty(store, entry->index, entry->term, err);
     }
     struct sr_outcome_sink sink = {.wanted = wanted, .deliver = deliver, .arg = applier};
     return sr_store_apply(store, entry->index, entry->data, entry->size, &sink, err);
@@ -261,12 +268,14 @@ void sr_applier_stop(struct sr_applier *applier)
     sr_free(applier);
 }
 
-void sr_applier_post(struct sr_applier *applier, uint64_t index, const uint8_t *data, size_t size)
+void sr_applier_post(struct sr_applier *applier, uint64_t index, uint64_t term,
+                     enum sr_entry_type type, const uint8_t *data, size_t size)
 {
     sr_check(data != NULL || size == 0);
     struct entry *entry = sr_alloc(sizeof(*entry) + size);
     entry->index = index;
-    entry->empty = data == NULL;
+    entry->term = term;
+    entry->type = type;
     entry->size = size;
     if (size > 0) {
         memcpy(entry->data, data, size);

@@ -14,6 +14,7 @@
 #define SR_NODE_STATE_APPLIER_H
 
 #include "node/state/answer.h"
+#include "storage/raftlog.h"
 #include "storage/store.h"
 
 struct sr_applier;
@@ -34,9 +35,10 @@ struct sr_applier *sr_applier_start(const struct sr_applier_options *options);
 /* Apply what is queued, flush everything, stop both threads, free. */
 void sr_applier_stop(struct sr_applier *applier);
 
-/* Queue the committed entry @index; its bytes are copied. In index order, from one thread.
- * @data NULL: an entry without commands. Bounded by the caller through sr_applier_backlog. */
-void sr_applier_post(struct sr_applier *applier, uint64_t index, const uint8_t *data, size_t size);
+/* Queue the committed entry @index of @term; its bytes are copied, those of a barrier are not
+ * looked at. In index order, from one thread. Bounded by the caller through sr_applier_backlog. */
+void sr_applier_post(struct sr_applier *applier, uint64_t index, uint64_t term,
+                     enum sr_entry_type type, const uint8_t *data, size_t size);
 /* Entries and bytes that wait; any thread. */
 void sr_applier_backlog(const struct sr_applier *applier, size_t *ret_entries, size_t *ret_bytes);
 

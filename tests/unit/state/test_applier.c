@@ -9,6 +9,8 @@
 #include "base/alloc.h"
 #include "node/state/applier.h"
 
+#define TERM 3
+
 /* ---- A store that does as it is told ---- */
 
 struct sr_store {
@@ -49,15 +51,24 @@ int sr_store_apply(struct sr_store *store, uint64_t index, const uint8_t *data, 
     return SR_OK;
 }
 
-int sr_store_apply_empty(struct sr_store *store, uint64_t index, struct sr_err *err)
+int sr_store_apply_empty(struct sr_store *store, uint64_t index, uint64_t term, struct sr_err *err)
 {
     (void)err;
+    assert_int_equal(term, TERM);
     pthread_mutex_lock(&store->mutex);
     assert_int_equal(index, store->applied + 1);
     store->applied = index;
     pthread_cond_broadcast(&store->changed);
     pthread_mutex_unlock(&store->mutex);
     return SR_OK;
+}
+
+int sr_store_apply_configuration(struct sr_store *store, uint64_t index, uint64_t term,
+                                 const uint8_t *data, size_t size, struct sr_err *err)
+{
+    assert_int_equal(size, 3);
+    assert_memory_equal(data, "who", size);
+    return sr_store_apply_empty(store, index, term, err);
 }
 
 bool sr_store_is_full(const struct sr_store *constant)
@@ -170,7 +181,8 @@ static int tear_down(void **state)
 static void post(struct fixture *fixture, uint64_t first, uint64_t last)
 {
     for (uint64_t index = first; index <= last; index++) {
-        sr_applier_post(fixture->applier, index, (const uint8_t *)&index, sizeof(index));
+        sr_applier_post(fixture->applier, index, TERM, SR_ENTRY_COMMAND, (const uint8_t *)&index,
+                        sizeof(index));
     }
 }
 
@@ -189,8 +201,10 @@ static void entries_are_applied_in_order_and_answered(void **state)
 {
     struct fixture *fixture = *state;
     post(fixture, 1, 500);
-    sr_applier_post(fixture->applier, 501, NULL, 0);
-    post(fixture, 502, 1000);
+    sr_applier_post(fixture->applier, 501, TERM, SR_ENTRY_BARRIER, NULL, 0);
+    post(fixture, 502, 600);
+    sr_applier_post(fixture->applier, 601, TERM, SR_ENTRY_CONFIGURATION, (const uint8_t *)"who", 3);
+    post(fixture, 602, 1000);
     sr_applier_stop(fixture->applier);
 
     assert_int_equal(fixture->store.applied, 1000);
@@ -201,7 +215,8 @@ static void entries_are_applied_in_order_and_answered(void **state)
     while (mail != NULL) {
         struct sr_answer *answer = sr_container(mail, struct sr_answer, mail);
         mail = mail->next;
-        sequence += sequence == 500 ? 2 : 1; /* entry 501 carries no command */
+        /* Entries 501 and 601 carry no command. */
+        sequence += sequence == 500 || sequence == 600 ? 2 : 1;
         assert_int_equal(answer->sequence, sequence);
         assert_int_equal(answer->revision, sequence + 1);
         assert_int_equal(answer->body.size, 4);

@@ -112,7 +112,9 @@ static inline void fixture_index(struct fixture *fixture)
     struct sr_err err = {0};
 
     while (sr_unindexed_count(&store->unindexed) > 0) {
-        fixture_ok(sr_store_apply_empty(store, sr_store_applied_index(store) + 1, &err), &err);
+        fixture_ok(
+            sr_store_apply_empty(store, sr_store_applied_index(store) + 1, store->apply.term, &err),
+            &err);
         fixture_flush(fixture);
     }
 }

@@ -232,8 +232,8 @@ static void an_entry_is_applied_once(void **state)
     assert_int_equal(sr_store_applied_index(fixture->store), 1);
     fixture_ok(sr_store_apply(fixture->store, 1, batch.data, batch.size, NULL, &err), &err);
     assert_int_equal(sr_store_revision(fixture->store), 2);
-    fixture_ok(sr_store_apply_empty(fixture->store, 2, &err), &err);
-    fixture_ok(sr_store_apply_empty(fixture->store, 2, &err), &err);
+    fixture_ok(sr_store_apply_empty(fixture->store, 2, COMMANDS_TERM, &err), &err);
+    fixture_ok(sr_store_apply_empty(fixture->store, 2, COMMANDS_TERM, &err), &err);
     assert_int_equal(sr_store_applied_index(fixture->store), 2);
     fixture_ok(sr_store_apply(fixture->store, 3, batch.data, batch.size, NULL, &err), &err);
     assert_int_equal(sr_store_revision(fixture->store), 3);
@@ -255,7 +255,7 @@ static void is_refused(struct fixture *fixture, const struct sr_buf *batch, int 
     assert_int_equal(outcomes.count, 0);
     assert_int_equal(sr_store_applied_index(fixture->store), index);
     assert_int_equal(sr_store_failure(fixture->store, &err), status);
-    assert_int_equal(sr_store_apply_empty(fixture->store, index + 1, &err), status);
+    assert_int_equal(sr_store_apply_empty(fixture->store, index + 1, COMMANDS_TERM, &err), status);
     fixture_reopen(fixture);
     assert_int_equal(sr_store_failure(fixture->store, &err), SR_OK);
 }
@@ -294,6 +294,70 @@ static void what_is_not_understood_stops_the_store(void **state)
     sr_buf_close(&batch);
 }
 
+static void is_point(struct fixture *fixture, uint64_t index, uint64_t term,
+                     uint64_t configuration_index, const char *configuration)
+{
+    struct sr_store_point point;
+    sr_store_point(fixture->store, &point);
+    assert_int_equal(point.index, index);
+    assert_int_equal(point.term, term);
+    assert_int_equal(point.configuration_index, configuration_index);
+    assert_int_equal(point.configuration.size, strlen(configuration));
+    assert_memory_equal(point.configuration.data, configuration, point.configuration.size);
+    assert_int_equal(point.revision, sr_store_revision(fixture->store));
+    uint8_t hash[32];
+    int64_t revision = 0;
+    uint64_t applied = 0;
+    sr_store_state_hash(fixture->store, hash, &revision, &applied);
+    assert_memory_equal(point.state_hash, hash, sizeof(hash));
+    sr_buf_close(&point.configuration);
+}
+
+static int configure(struct fixture *fixture, uint64_t index, uint64_t term, const char *text)
+{
+    struct sr_err err = {0};
+    return sr_store_apply_configuration(fixture->store, index, term, (const uint8_t *)text,
+                                        strlen(text), &err);
+}
+
+static void the_state_knows_its_place_in_the_log(void **state)
+{
+    struct fixture *fixture = *state;
+    struct sr_buf batch = {0};
+    struct sr_err err = {0};
+    is_point(fixture, 0, 0, 0, "");
+    assert_int_equal(configure(fixture, 1, 1, "abc"), SR_OK);
+    is_point(fixture, 1, 1, 1, "abc");
+    assert_int_equal(configure(fixture, 1, 1, "again"), SR_OK); /* applied once */
+    is_point(fixture, 1, 1, 1, "abc");
+    batch_add(&batch, put_text("k", "v"));
+    fixture_ok(apply_batch(fixture, &batch, &err), &err);
+    is_point(fixture, 2, COMMANDS_TERM, 1, "abc");
+    fixture_flush(fixture);
+    assert_int_equal(configure(fixture, 3, COMMANDS_TERM, "a longer one"), SR_OK);
+    fixture_ok(sr_store_apply_empty(fixture->store, 4, COMMANDS_TERM + 1, &err), &err);
+    is_point(fixture, 4, COMMANDS_TERM + 1, 3, "a longer one");
+    fixture_reopen(fixture);
+    is_point(fixture, 2, COMMANDS_TERM, 1, "abc");
+    assert_int_equal(configure(fixture, 3, COMMANDS_TERM, "a longer one"), SR_OK);
+    fixture_flush(fixture);
+    fixture_reopen(fixture);
+    is_point(fixture, 3, COMMANDS_TERM, 3, "a longer one");
+    assert_int_equal(sr_store_apply_empty(fixture->store, 4, COMMANDS_TERM - 1, &err), SR_CORRUPT);
+    fixture_reopen(fixture);
+    char *long_text = sr_zalloc(SR_CONFIGURATION_BYTES_MAX + 2);
+    memset(long_text, 'x', SR_CONFIGURATION_BYTES_MAX + 1);
+    assert_int_equal(configure(fixture, 4, COMMANDS_TERM, long_text), SR_FORMAT);
+    fixture_reopen(fixture);
+    long_text[SR_CONFIGURATION_BYTES_MAX] = '\0';
+    assert_int_equal(configure(fixture, 4, COMMANDS_TERM, long_text), SR_OK);
+    fixture_flush(fixture);
+    fixture_reopen(fixture);
+    is_point(fixture, 4, COMMANDS_TERM, 4, long_text);
+    sr_free(long_text);
+    sr_buf_close(&batch);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +374,7 @@ int main(void)
         commands_test(an_entry_is_answered_in_order),
         commands_test(an_entry_is_applied_once),
         commands_test(what_is_not_understood_stops_the_store),
+        commands_test(the_state_knows_its_place_in_the_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
