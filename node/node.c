@@ -323,12 +323,16 @@ void sr_node_ask_stop(struct sr_node *node)
 
 /* ---- Down ---- */
 
-/* Let clients go and hand over leadership; a failed node has nothing to offer them. */
+/* Leadership goes first, while this node still serves: writes wait for the transfer and for nothing
+ * else. Then the clients, whose open calls go through the new leader. A failed node has nothing to
+ * offer to either. */
 static void leave_gracefully(struct sr_node *node)
 {
+    unsigned patience_ms = 2 * node->config->peer.election_timeout_ms;
     sr_log(SR_LOG_INFO, "node", "draining", "timeout_ms=%u", node->config->client.drain_timeout_ms);
+    bool another_leads = sr_consensus_yield(node->consensus, patience_ms);
     sr_rpc_drain(node->rpc, node->config->client.drain_timeout_ms);
-    sr_consensus_step_down(node->consensus, 2 * node->config->peer.election_timeout_ms);
+    sr_consensus_step_down(node->consensus, another_leads ? patience_ms : 0);
 }
 
 static void free_members(struct sr_node *node)

@@ -391,20 +391,35 @@ static struct timespec deadline_in(unsigned timeout_ms)
     return at;
 }
 
-bool sr_consensus_step_down(struct sr_consensus *consensus, unsigned timeout_ms)
+/* Wait until this node does not lead, and, if @another, somebody else does. */
+static bool await_other_leader(struct sr_consensus *consensus, bool another, unsigned timeout_ms)
 {
     struct timespec deadline = deadline_in(timeout_ms);
+    const struct sr_consensus_info *info = &consensus->info;
     int waited = 0;
-    atomic_store(&consensus->stepping_down, true);
-    sr_consensus_wake(consensus);
     bool alone = consensus->options.member_count == 1; /* nobody takes over */
     pthread_mutex_lock(consensus->info_mutex);
-    while (consensus->info.is_leader && !alone && waited != ETIMEDOUT) {
+    bool done = false;
+    while (!(done = !info->is_leader && (!another || info->leader != 0)) && !alone &&
+           waited != ETIMEDOUT) {
         waited = pthread_cond_timedwait(&consensus->info_changed, consensus->info_mutex, &deadline);
     }
-    bool leads = consensus->info.is_leader;
     pthread_mutex_unlock(consensus->info_mutex);
-    return !leads;
+    return done;
+}
+
+bool sr_consensus_yield(struct sr_consensus *consensus, unsigned timeout_ms)
+{
+    atomic_store(&consensus->yielding, true);
+    sr_consensus_wake(consensus);
+    return await_other_leader(consensus, true, timeout_ms);
+}
+
+bool sr_consensus_step_down(struct sr_consensus *consensus, unsigned timeout_ms)
+{
+    atomic_store(&consensus->stepping_down, true);
+    sr_consensus_wake(consensus);
+    return await_other_leader(consensus, false, timeout_ms);
 }
 
 void sr_consensus_move_leader(struct sr_consensus *consensus, uint64_t member)

@@ -54,6 +54,10 @@ struct sr_consensus_options {
 int sr_consensus_start(const struct sr_consensus_options *options, struct sr_consensus **ret,
                        struct sr_err *err);
 
+/* Any thread but a loop: lead no more. Hand leadership to an up-to-date voter if we lead, now and
+ * whenever it comes back, while everything else goes on; blocks until another member is known to
+ * lead, at most @timeout_ms. True when it is. */
+bool sr_consensus_yield(struct sr_consensus *consensus, unsigned timeout_ms);
 /* Hand leadership to an up-to-date voter if we lead, and take no proposals from now on; blocks
  * the calling thread (not a loop) until done or @timeout_ms. True when we do not lead any more. */
 bool sr_consensus_step_down(struct sr_consensus *consensus, unsigned timeout_ms);

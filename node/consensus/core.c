@@ -300,6 +300,11 @@ void sr_core_step_down(struct sr_core *core)
     core->stepping_down = true;
 }
 
+void sr_core_yield(struct sr_core *core)
+{
+    core->yielding = true;
+}
+
 void sr_core_turn_end(struct sr_core *core)
 {
     if (core->failed) {
@@ -314,7 +319,7 @@ void sr_core_turn_end(struct sr_core *core)
     sr_core_reads_turn(core);
     sr_core_snapshots_turn(core);
     sr_core_feed_turn(core);
-    if (core->stepping_down) {
+    if (core->stepping_down || core->yielding) {
         sr_core_leadership_hand_over(core);
     } else {
         sr_core_leadership_move(core);

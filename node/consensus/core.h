@@ -148,6 +148,8 @@ void sr_core_read(struct sr_core *core, struct sr_read *read);
 void sr_core_applied(struct sr_core *core, uint64_t index);
 /* Refuse proposals and reads from now on, and hand leadership to the best voter. */
 void sr_core_step_down(struct sr_core *core);
+/* Hand leadership to the best voter, now and whenever this node leads again; all else goes on. */
+void sr_core_yield(struct sr_core *core);
 /* See sr_consensus_move_leader. */
 void sr_core_move_leader(struct sr_core *core, uint64_t member);
 void sr_core_turn_end(struct sr_core *core);

@@ -216,6 +216,7 @@ struct sr_core {
     struct sr_consensus_metrics *metrics;
     bool failed;
     bool stepping_down;
+    bool yielding;
     bool log_full;
     uint64_t now_ms; /* of this input */
 

@@ -55,6 +55,9 @@ static void on_wake(uv_async_t *wake)
     if (atomic_load(&consensus->stepping_down)) {
         sr_core_step_down(consensus->core);
     }
+    if (atomic_load(&consensus->yielding)) {
+        sr_core_yield(consensus->core);
+    }
     uint64_t member = atomic_exchange(&consensus->move_leader_to, 0);
     if (member != 0) {
         sr_core_move_leader(consensus->core, member);
@@ -74,7 +77,8 @@ static void publish(struct sr_consensus *consensus)
     struct sr_consensus_info info;
     sr_core_info(consensus->core, &info);
     pthread_mutex_lock(consensus->info_mutex);
-    bool changed = info.is_leader != consensus->info.is_leader;
+    bool changed =
+        info.is_leader != consensus->info.is_leader || info.leader != consensus->info.leader;
     consensus->info = info;
     if (changed) {
         pthread_cond_broadcast(&consensus->info_changed);

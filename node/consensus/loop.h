@@ -36,13 +36,14 @@ struct sr_consensus {
     atomic_size_t reads_waiting;
     atomic_bool log_full;
     atomic_bool stepping_down;
+    atomic_bool yielding;
     _Atomic uint64_t move_leader_to; /* 0: no wish */
     atomic_bool stopping;            /* nothing is let in any more */
     atomic_bool failed;
 
     /* Out of it. */
     pthread_mutex_t *info_mutex; /* apart, so that readers of a const struct can lock it */
-    pthread_cond_t info_changed; /* whether we lead */
+    pthread_cond_t info_changed; /* who leads */
     struct sr_consensus_info info;
 };
 

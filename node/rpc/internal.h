@@ -266,7 +266,7 @@ struct sr_rpc {
     bool drained; /* sr_rpc_drain was called */
     pthread_mutex_t drain_mutex;
     pthread_cond_t drain_cond;
-    unsigned undrained; /* loops that still have open calls */
+    unsigned undrained; /* loops that may still have calls */
     unsigned loop_count;
     struct rpc_loop loops[RPC_LOOPS_MAX];
 };

@@ -133,10 +133,25 @@ static void report_drained(struct rpc_loop *loop)
     pthread_mutex_unlock(&rpc->drain_mutex);
 }
 
+/* No call is open, and none can come any more: every client has been told which of its calls were
+ * the last. Who has not said anything yet learns it from the connection's end. */
+static bool is_drained(const struct rpc_loop *loop)
+{
+    if (!loop->draining || loop->open_calls > 0) {
+        return false;
+    }
+    for (const struct rpc_connection *at = loop->connections; at != NULL; at = at->next) {
+        if (at->greeted && !at->closing && at->drain != RPC_DRAIN_FINAL) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void end_turn(struct rpc_loop *loop)
 {
     rpc_loop_flush(loop);
-    if (loop->draining && !loop->drain_reported && loop->open_calls == 0) {
+    if (!loop->drain_reported && is_drained(loop)) {
         report_drained(loop);
     }
 }

@@ -163,9 +163,6 @@ static bool refuse_headers(struct rpc_call *call)
     } else if (call->request_id_malformed) {
         rpc_answer(call, "200", SR_GRPC_INVALID_ARGUMENT,
                    "strongroom: strongroom-request-id must be 32 hexadecimal digits", false);
-    } else if (call->connection->loop->draining) {
-        rpc_answer(call, "200", sr_api_error_code(SR_API_STOPPED),
-                   sr_api_error_text(SR_API_STOPPED), false);
     } else {
         return false;
     }

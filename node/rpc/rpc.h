@@ -77,8 +77,10 @@ struct sr_mailbox *sr_rpc_mailbox(struct sr_rpc *rpc, unsigned i);
 void sr_rpc_set_handler(struct sr_rpc *rpc, unsigned i, const struct sr_rpc_handler *handler);
 /* Run the loops' threads and accept. */
 void sr_rpc_start(struct sr_rpc *rpc);
-/* Graceful end: stop accepting, GOAWAY on all connections, refuse new calls with STOPPED, wait for
- * open calls up to @timeout_ms. Blocks the caller (not a loop). */
+/* Graceful end: stop accepting, tell all connections that it is over, serve what crosses that
+ * notice, then send the GOAWAY that names the last call, behind which a client knows for certain
+ * that a call did not happen and may go elsewhere. Waits for the calls that are open, up to
+ * @timeout_ms. Blocks the caller (not a loop). */
 void sr_rpc_drain(struct sr_rpc *rpc, unsigned timeout_ms);
 /* Close what is left, stop and join the threads. Handlers get on_cancel for open calls. */
 void sr_rpc_stop(struct sr_rpc *rpc);

@@ -245,6 +245,29 @@ static void test_step_down_hands_over(void **state)
     finish();
 }
 
+/* Leadership goes, the node stays: what it is given still gets done. */
+static void test_yield_goes_on(void **state)
+{
+    (void)state;
+    begin(3);
+    size_t leader = sim_leader(&sim);
+    expect_acked(sim_propose(&sim, leader));
+    sim.watched = leader;
+    uint64_t before_ns = sim.now_ns;
+    sr_core_yield(sim.nodes[leader].core);
+    for (int i = 0; i < 20; i++) {
+        sim_propose(&sim, leader);
+    }
+    sr_core_turn_end(sim.nodes[leader].core);
+    assert_true(sim_run(&sim, 5000, nobody_else_leads));
+    assert_true(sim.now_ns - before_ns < 250 * 1000000u);
+    assert_true(sim_run(&sim, 5000, sim_all_answered));
+    assert_int_equal(sim.acked, 21);
+    expect_acked(sim_propose(&sim, leader));
+    sim_crash(&sim, leader);
+    finish();
+}
+
 /* A graceful stop loses no write that is under way. */
 static void test_writes_survive_hand_over(void **state)
 {
@@ -444,6 +467,7 @@ int main(void)
         cmocka_unit_test(test_write_with_a_lost_reply_is_answered_by_its_entry),
         cmocka_unit_test(test_write_lost_while_the_leader_stays_ends_in_time),
         cmocka_unit_test(test_step_down_hands_over),
+        cmocka_unit_test(test_yield_goes_on),
         cmocka_unit_test(test_writes_survive_hand_over),
         cmocka_unit_test(test_move_leader),
         cmocka_unit_test(test_move_leader_elsewhere),
