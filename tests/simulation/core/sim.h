@@ -12,8 +12,8 @@
  *   - a read sees every write that was acknowledged before the read began.
  * And at the end: nothing acknowledged is missing, and all nodes agree.
  */
-#ifndef SR_TESTS_CONSENSUS_SIM_H
-#define SR_TESTS_CONSENSUS_SIM_H
+#ifndef SR_TESTS_SIMULATION_SIM_H
+#define SR_TESTS_SIMULATION_SIM_H
 
 #include "node/consensus/core.h"
 

@@ -2,8 +2,8 @@
  *
  * Messages of a made-up peer to one core, and short names for their parts.
  */
-#ifndef SR_TESTS_CONSENSUS_INJECT_H
-#define SR_TESTS_CONSENSUS_INJECT_H
+#ifndef SR_TESTS_SIMULATION_INJECT_H
+#define SR_TESTS_SIMULATION_INJECT_H
 
 #include "sim.h"
 

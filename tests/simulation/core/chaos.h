@@ -3,8 +3,8 @@
  * A random life of a cluster: writes and reads on all nodes, crashes and restarts, partitions,
  * broken links, hand-overs, decided by the seed.
  */
-#ifndef SR_TESTS_CONSENSUS_CHAOS_H
-#define SR_TESTS_CONSENSUS_CHAOS_H
+#ifndef SR_TESTS_SIMULATION_CHAOS_H
+#define SR_TESTS_SIMULATION_CHAOS_H
 
 #include "sim.h"
 
