@@ -136,6 +136,9 @@ static int read_entries(struct sr_core *core, const struct sr_raftlog_state *sta
             .term = entry.term,
             .type = (enum raft_entry_type)entry.type,
             .buf = {.base = sr_memdup(entry.data.data, entry.data.size), .len = entry.data.size}};
+        if (entry.type == RAFT_CHANGE && index > core->snapshots.index) {
+            sr_core_changes_add(core, index, entry.data.data, entry.data.size);
+        }
         term_before = entry.term;
     }
     sr_buf_close(&scratch);
@@ -164,6 +167,7 @@ static int make_snapshot(struct sr_core *core, const struct sr_core_manifest *ma
     snapshot->bufs[0].len = manifest->data.size;
     snapshot->bufs[0].base = sr_memdup(manifest->data.data, manifest->data.size);
     core->boot.snapshot = snapshot;
+    core->changes.taken = manifest->configuration_index;
     core->snapshots.index = manifest->index;
     return SR_OK;
 }

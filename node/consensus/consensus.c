@@ -9,8 +9,6 @@
 #include "node/consensus/consensus.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <raft.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -18,7 +16,6 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "node/consensus/loop.h"
-#include "proto/batch.h"
 #include "proto/limits.h"
 
 void sr_proposal_free(struct sr_proposal *proposal)
@@ -103,32 +100,11 @@ _Static_assert((int)SR_ENTRY_COMMAND == RAFT_COMMAND && (int)SR_ENTRY_BARRIER ==
                    (int)SR_ENTRY_CONFIGURATION == RAFT_CHANGE,
                "types of entries");
 
-/* What libraft does not show to apply, barriers and configurations, is in our own log: nothing is
- * applied before it is. Rare, so it may be read here. */
-static void post_gap(struct sr_consensus *consensus, uint64_t index)
-{
-    struct sr_buf scratch = {0};
-    struct sr_log_entry entry;
-    struct sr_err err;
-    if (sr_raftlog_read(consensus->options.log, index, &scratch, &entry, &err) == SR_OK) {
-        sr_applier_post(consensus->applier, index, entry.term, (enum sr_entry_type)entry.type,
-                        entry.data.data, entry.data.size);
-    } else {
-        (void)sr_err_prefix(&err, "log entry %" PRIu64, index);
-        sr_consensus_fail(consensus, &err);
-    }
-    sr_buf_close(&scratch);
-}
-
-static void env_apply(void *arg, uint64_t index, const uint8_t *data, size_t size)
+static void env_apply(void *arg, uint64_t index, uint64_t term, uint32_t type, const uint8_t *data,
+                      size_t size)
 {
     struct sr_consensus *consensus = arg;
-    if (data != NULL && size >= SR_BATCH_HEADER_BYTES) {
-        sr_applier_post(consensus->applier, index, sr_batch_term(data), SR_ENTRY_COMMAND, data,
-                        size);
-        return;
-    }
-    post_gap(consensus, index);
+    sr_applier_post(consensus->applier, index, term, (enum sr_entry_type)type, data, size);
 }
 
 static void env_apply_backlog(void *arg, size_t *ret_entries, size_t *ret_bytes)

@@ -124,6 +124,7 @@ static void free_core(struct sr_core *core)
 {
     sr_core_boot_close(core);
     sr_core_applies_close(core);
+    sr_core_changes_close(core);
     sr_marks_close(&core->marks);
     sr_free(core->entries);
     sr_free(core->entry_pointers);

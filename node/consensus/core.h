@@ -79,7 +79,11 @@ struct sr_core_env {
     bool (*send)(void *arg, uint64_t member, const Strongroom__Envelope *envelope,
                  const struct sr_bytes *payload, size_t payload_count);
     /* ---- state ---- */
-    void (*apply)(void *arg, uint64_t index, const uint8_t *data, size_t size);
+    /* Every committed index in order, whatever it is: @type as in raft.h. A barrier's bytes mean
+     * nothing (@data NULL); a configuration's are libraft's encoding. @data is valid during the
+     * call. */
+    void (*apply)(void *arg, uint64_t index, uint64_t term, uint32_t type, const uint8_t *data,
+                  size_t size);
     void (*apply_backlog)(void *arg, size_t *ret_entries, size_t *ret_bytes);
     uint64_t (*durable_index)(void *arg);
     /* ---- who asked ---- */

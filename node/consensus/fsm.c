@@ -8,8 +8,9 @@
  * state become durable first, a crash would leave a state ahead of the log, which at the next
  * start looks like a log that lost entries. So what is applied is always in the log.
  *
- * Entries that are not commands (barriers, configurations) never reach apply; they show as gaps
- * and go to the state as empty entries, because readers wait for their index too.
+ * Entries that are not commands (barriers, configurations) never reach libraft's apply; they show
+ * as gaps. Each goes to the state too: readers wait for its index, and the state knows the
+ * configuration at every point of its own.
  */
 #include <string.h>
 
@@ -17,26 +18,28 @@
 #include "node/consensus/internal.h"
 #include "proto/batch.h"
 
-#define BATCH_TERM_OFFSET 8
-
 static bool may_apply(const struct sr_core *core, uint64_t index)
 {
     return index <= core->persisted || !sr_core_guarded(core, SR_GUARD_APPLY_PERSISTED);
 }
 
-static void hand_over(struct sr_core *core, uint64_t index, const uint8_t *data, size_t size)
+static void hand_over(struct sr_core *core, uint64_t index, uint32_t type, const uint8_t *data,
+                      size_t size)
 {
     struct sr_core_applies *applies = &core->applies;
+    uint64_t term = sr_core_term_of(core, index);
+    sr_check(term != 0); /* what is behind a manifest was handed over before */
     if (applies->head == NULL && may_apply(core, index)) {
-        core->env.apply(core->env.arg, index, data, size);
+        core->env.apply(core->env.arg, index, term, type, data, size);
         return;
     }
     struct sr_core_held *held = sr_alloc(sizeof(*held) + size);
     held->next = NULL;
     held->index = index;
+    held->term = term;
+    held->type = type;
     held->size = size;
-    held->empty = data == NULL;
-    if (data != NULL) {
+    if (size > 0) {
         memcpy(held->data, data, size);
     }
     if (applies->tail == NULL) {
@@ -54,10 +57,10 @@ static void pass(struct sr_core *core, uint64_t index, const uint8_t *data, size
     sr_check(index == core->applies.seen + 1);
     core->applies.seen = index;
     uint64_t term = 0;
-    if (data != NULL && size >= SR_BATCH_HEADER_BYTES) {
-        term = sr_get_u64(data + BATCH_TERM_OFFSET);
+    if (size >= SR_BATCH_HEADER_BYTES) {
+        term = sr_batch_term(data);
     }
-    hand_over(core, index, data, size);
+    hand_over(core, index, RAFT_COMMAND, data, size);
     sr_core_batches_applied(core, index, term);
     sr_core_lost_applied(core, term, data, size);
 }
@@ -65,7 +68,15 @@ static void pass(struct sr_core *core, uint64_t index, const uint8_t *data, size
 static void pass_gap(struct sr_core *core, uint64_t up_to)
 {
     while (core->applies.seen < up_to) {
-        pass(core, core->applies.seen + 1, NULL, 0);
+        uint64_t index = ++core->applies.seen;
+        struct sr_buf change = {0};
+        if (sr_core_changes_take(core, index, &change)) {
+            hand_over(core, index, RAFT_CHANGE, change.data, change.size);
+            sr_buf_close(&change);
+        } else {
+            hand_over(core, index, RAFT_BARRIER, NULL, 0);
+        }
+        sr_core_batches_applied(core, index, 0);
     }
 }
 
@@ -91,7 +102,8 @@ void sr_core_applies_drain(struct sr_core *core)
         }
         applies->entries--;
         applies->bytes -= held->size;
-        core->env.apply(core->env.arg, held->index, held->empty ? NULL : held->data, held->size);
+        core->env.apply(core->env.arg, held->index, held->term, held->type,
+                        held->type == RAFT_BARRIER ? NULL : held->data, held->size);
         sr_free(held);
     }
 }

@@ -135,8 +135,9 @@ struct sr_core_reads {
 struct sr_core_held {
     struct sr_core_held *next;
     uint64_t index;
+    uint64_t term;
+    uint32_t type;
     size_t size;
-    bool empty;
     uint8_t data[];
 };
 
@@ -147,6 +148,19 @@ struct sr_core_applies {
     size_t bytes;
     uint64_t seen;    /* last index taken from libraft */
     uint64_t applied; /* what the state says */
+};
+
+/* ---- configuration entries ---- */
+
+struct sr_core_change {
+    struct sr_core_change *next;
+    uint64_t index;
+    struct sr_buf data; /* libraft's encoding */
+};
+
+struct sr_core_changes {
+    struct sr_core_change *head; /* not yet handed to the state, by index */
+    uint64_t taken;              /* of the last one that was, or that the manifest is based on */
 };
 
 /* ---- manifests ---- */
@@ -242,6 +256,7 @@ struct sr_core {
     struct sr_core_batches batches;
     struct sr_core_reads reads;
     struct sr_core_applies applies;
+    struct sr_core_changes changes;
     struct sr_core_snapshots snapshots;
     uint64_t next_ticket;
     struct raft_transfer transfer;
@@ -293,6 +308,16 @@ void sr_core_applies_drain(struct sr_core *core);
 void sr_core_applies_close(struct sr_core *core);
 /* Entries and bytes between libraft and the state. */
 void sr_core_backlog(const struct sr_core *core, size_t *ret_entries, size_t *ret_bytes);
+
+/* changes.c */
+void sr_core_changes_add(struct sr_core *core, uint64_t index, const void *data, size_t size);
+/* Entries from @index on are void. */
+void sr_core_changes_truncate(struct sr_core *core, uint64_t index);
+/* Whether entry @index, the next to be handed over, is one; its bytes pass to the caller. */
+bool sr_core_changes_take(struct sr_core *core, uint64_t index, struct sr_buf *ret_data);
+/* The index of the last one at or before @index, which is not before what was handed over. */
+uint64_t sr_core_changes_last(const struct sr_core *core, uint64_t index);
+void sr_core_changes_close(struct sr_core *core);
 
 /* raft_encode.c */
 void sr_core_encode(struct sr_core *core, const struct raft_message *message);

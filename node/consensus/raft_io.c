@@ -133,6 +133,9 @@ static int io_append(struct raft_io *io, struct raft_io_append *request,
     core->log_last = op->last;
     for (unsigned i = 0; i < n; i++) {
         sr_marks_add(&core->marks, entries[i].buf.len);
+        if (entries[i].type == RAFT_CHANGE) {
+            sr_core_changes_add(core, op->index + i, entries[i].buf.base, entries[i].buf.len);
+        }
     }
     submit(core, op);
     return 0;
@@ -151,6 +154,7 @@ static int io_truncate(struct raft_io *io, raft_index index)
     core->persisted = core->persisted < index ? core->persisted : index - 1;
     core->log_last = index - 1;
     sr_marks_truncate(&core->marks, index);
+    sr_core_changes_truncate(core, index);
     struct sr_core_op *op = sr_zalloc(sizeof(*op));
     op->kind = SR_CORE_TRUNCATE;
     op->index = index;

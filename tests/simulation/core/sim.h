@@ -120,7 +120,7 @@ struct sim {
     /* Let a frame pass? NULL: all pass. */
     bool (*filter)(struct sim *sim, size_t from, size_t to, const struct sr_frame *frame);
     size_t watched; /* a node that the test has its eye on */
-    /* What was applied, by index: hash of the entry, 0 unknown, 1 empty. */
+    /* What was applied, by index: hash of the entry, 0 unknown. */
     uint64_t *history;
     size_t history_count;
     struct sim_command *commands;

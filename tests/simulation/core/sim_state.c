@@ -16,7 +16,7 @@ static uint64_t hash_of(const uint8_t *data, size_t size)
     for (size_t i = 0; i < size; i++) {
         hash = (hash ^ data[i]) * 0x100000001b3u;
     }
-    return hash | 2; /* never 0 or 1 */
+    return hash;
 }
 
 static void remember(struct sim_node *node, uint64_t index, uint64_t hash)
@@ -61,8 +61,27 @@ static void apply_command(struct sim_node *node, uint64_t index, struct sr_bytes
     }
 }
 
+/* What is handed over is what the log holds, whatever kind of entry it is. */
+static void check_entry(struct sim_node *node, uint64_t index, uint64_t term, uint32_t type,
+                        const uint8_t *data, size_t size)
+{
+    const struct sim_disk *disk = &node->disk;
+    if (index < disk->first || index >= disk->first + disk->count) {
+        return; /* said elsewhere, or released */
+    }
+    const struct sim_entry *entry = &disk->entries[index - disk->first];
+    bool same = entry->term == term && entry->type == type &&
+                (type == RAFT_BARRIER ? data == NULL : entry->size == size) &&
+                (size == 0 || memcmp(entry->data, data, size) == 0);
+    if (!same) {
+        sim_violate(node->sim, "node %llu hands over another entry %llu than its log holds",
+                    (unsigned long long)node->id, (unsigned long long)index);
+    }
+}
+
 /* The end of sr_applier_post. */
-static void env_apply(void *arg, uint64_t index, const uint8_t *data, size_t size)
+static void env_apply(void *arg, uint64_t index, uint64_t term, uint32_t type, const uint8_t *data,
+                      size_t size)
 {
     struct sim_node *node = arg;
     if (index != node->posted + 1 && node->posted != 0) {
@@ -73,13 +92,14 @@ static void env_apply(void *arg, uint64_t index, const uint8_t *data, size_t siz
         sim_violate(node->sim, "node %llu applies %llu, which its log does not hold",
                     (unsigned long long)node->id, (unsigned long long)index);
     }
+    check_entry(node, index, term, type, data, size);
     node->posted = index;
-    remember(node, index, data == NULL ? 1 : hash_of(data, size));
+    remember(node, index, (hash_of(data, size) ^ term << 8 ^ type) | 2);
     if (index <= node->applied) {
         return; /* from before the restart */
     }
     /* Applied here at once; readers and the core see it when apply_at_ns has come. */
-    if (data != NULL) {
+    if (type == RAFT_COMMAND) {
         struct sr_batch_reader batch;
         struct sr_bytes command;
         struct sr_err err;
