@@ -13,6 +13,7 @@
     X(NOT_FOUND, "not found")          /* the caller: it is not there */                           \
     X(EXISTS, "already exists")        /* the caller: it is there already */                       \
     X(REFUSED, "refused")              /* the other side said no, and why */                       \
+    X(REMOVED, "removed")              /* the cluster has this node no more: stop for good */      \
     X(LIMIT, "limit reached")          /* a bound of limits.h: try later or ask for less */        \
     X(AGAIN, "not now")                /* no leader, not yet applied: try again */                 \
     X(TIMEOUT, "timed out")            /* the outcome is unknown */                                \

@@ -93,8 +93,8 @@ static int write_format(const struct sr_datadir *dir, struct sr_err *err)
     snprintf(text, sizeof(text),
              "strongroom data directory\n"
              "format=%d\ncompatible=0\nincompatible=0\n"
-             "cluster=%016" PRIx64 "\nmember=%016" PRIx64 "\nstarted=%d\n",
-             FORMAT_NUMBER, dir->cluster_id, dir->member_id, dir->started);
+             "cluster=%016" PRIx64 "\nmember=%016" PRIx64 "\nremoved=%d\nstarted=%d\n",
+             FORMAT_NUMBER, dir->cluster_id, dir->member_id, dir->removed, dir->started);
     if (join(path, dir->path, "format", err) != SR_OK ||
         join(fresh, dir->path, "format.new", err) != SR_OK) {
         return SR_INVALID;
@@ -156,6 +156,7 @@ static int check_format(struct sr_datadir *dir, const char *text, struct sr_err 
     uint64_t cluster = 0;
     uint64_t member = 0;
     uint64_t started = 0;
+    uint64_t removed = 0; /* absent in directories of version 0.1 */
     if (strncmp(text, title, strlen(title)) != 0 || !read_field(text, "format", 10, &format)) {
         return sr_err_set(err, SR_FORMAT, "%s/format is not a Strongroom format file", dir->path);
     }
@@ -188,6 +189,13 @@ static int check_format(struct sr_datadir *dir, const char *text, struct sr_err 
                           dir->path, member, dir->member_id);
     }
     dir->started = started != 0;
+    if (read_field(text, "removed", 10, &removed) && removed != 0) {
+        return sr_err_set(err, SR_REMOVED,
+                          "data_dir %s is that of member %016" PRIx64
+                          ", which was removed from the cluster and cannot come back; to use this "
+                          "machine again, add a member anew and give it an empty data_dir",
+                          dir->path, member);
+    }
     return SR_OK;
 }
 
@@ -282,6 +290,12 @@ int sr_datadir_mark_started(struct sr_datadir *dir, struct sr_err *err)
         return SR_OK;
     }
     dir->started = true;
+    return write_format(dir, err);
+}
+
+int sr_datadir_mark_removed(struct sr_datadir *dir, struct sr_err *err)
+{
+    dir->removed = true;
     return write_format(dir, err);
 }
 

@@ -28,16 +28,20 @@ struct sr_datadir {
     uint64_t cluster_id;
     uint64_t member_id;
     bool started; /* its log has been started before */
+    bool removed; /* its member was removed from the cluster: it is of no use any more */
     int lock_fd;
     struct sr_keyring *keyring;
 };
 
 /* Create or open the directory of @config, take its lock, open its keyring with the KEK.
- * SR_REFUSED (in use; another cluster's or member's), SR_FORMAT (newer, or not ours), SR_KEY,
- * SR_CORRUPT (a part is missing), SR_IO. */
+ * SR_REFUSED (in use; another cluster's or member's), SR_REMOVED, SR_FORMAT (newer, or not ours),
+ * SR_KEY, SR_CORRUPT (a part is missing), SR_IO. */
 int sr_datadir_open(const struct sr_config *config, struct sr_datadir *ret_dir, struct sr_err *err);
 /* Remember, synced, that the log has been started. */
 int sr_datadir_mark_started(struct sr_datadir *dir, struct sr_err *err);
+/* Remember, synced, that the cluster has removed this member: the directory is never opened again
+ * (SR_REMOVED). */
+int sr_datadir_mark_removed(struct sr_datadir *dir, struct sr_err *err);
 void sr_datadir_close(struct sr_datadir *dir);
 
 #endif

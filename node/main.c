@@ -15,7 +15,7 @@
 #include "node/node.h"
 
 /* Exit codes, so that a supervisor can tell what is worth a restart. */
-enum { EXIT_STOPPED = 0, EXIT_FAILED = 1, EXIT_CONFIG = 2 };
+enum { EXIT_STOPPED = 0, EXIT_FAILED = 1, EXIT_CONFIG = 2, EXIT_REMOVED = 3 };
 
 static struct sr_node *running; /* for the signal handler; set once */
 
@@ -49,7 +49,7 @@ static void print_help(void)
          "  --help          print this\n"
          "\n"
          "Exit codes: 0 stopped as asked, 1 failed (the last log line says why),\n"
-         "2 wrong usage or configuration.");
+         "2 wrong usage or configuration, 3 removed from the cluster: do not start it again.");
 }
 
 struct arguments {
@@ -95,17 +95,23 @@ static int parse(int argc, char **argv, struct arguments *arguments)
     return -1;
 }
 
+static int exit_code(int status)
+{
+    return status == SR_OK ? EXIT_STOPPED : status == SR_REMOVED ? EXIT_REMOVED : EXIT_FAILED;
+}
+
 static int run(const struct sr_config *config)
 {
     struct sr_err err = {0};
     struct sr_node *node = NULL;
-    if (sr_node_start(config, &node, &err) != SR_OK) {
+    int status = sr_node_start(config, &node, &err);
+    if (status != SR_OK) {
         sr_log(SR_LOG_FATAL, "node", "cannot start", "reason=\"%s\"", err.text);
-        return EXIT_FAILED;
+        return exit_code(status);
     }
     running = node;
     handle_signals();
-    int status = sr_node_wait(node, &err);
+    status = sr_node_wait(node, &err);
     if (status != SR_OK) {
         sr_log(SR_LOG_FATAL, "node", "stopped serving", "reason=\"%s\"", err.text);
     }
@@ -114,7 +120,7 @@ static int run(const struct sr_config *config)
     if (status == SR_OK) {
         sr_log(SR_LOG_INFO, "node", "stopped", "");
     }
-    return status == SR_OK ? EXIT_STOPPED : EXIT_FAILED;
+    return exit_code(status);
 }
 
 int main(int argc, char **argv)

@@ -304,6 +304,16 @@ int sr_node_start(const struct sr_config *config, struct sr_node **ret, struct s
 
 /* ---- Running ---- */
 
+/* So that nobody starts it again by mistake. */
+static void remember_removal(struct sr_node *node)
+{
+    struct sr_err err = {0};
+    if (node->failed.status == SR_REMOVED && sr_datadir_mark_removed(&node->dir, &err) != SR_OK) {
+        sr_log(SR_LOG_ERROR, "node", "cannot mark the data directory, ignoring", "reason=\"%s\"",
+               err.text);
+    }
+}
+
 int sr_node_wait(struct sr_node *node, struct sr_err *err)
 {
     while (sem_wait(&node->wake) != 0) {
@@ -311,6 +321,7 @@ int sr_node_wait(struct sr_node *node, struct sr_err *err)
     }
     if (atomic_load(&node->failure) == 2) {
         *err = node->failed;
+        remember_removal(node);
         return err->status;
     }
     return SR_OK;

@@ -144,6 +144,8 @@ static void put_store(const struct sr_admin_options *node, struct sr_buf *page)
 
 static const struct sr_family peer_families[] = {
     PEER(GAUGE, up, "peer_up", "Whether we can send to this member."),
+    PEER(GAUGE, feature_level, "peer_feature_level",
+         "Feature level that this member spoke of last; 0: not yet heard."),
     PEER(COUNTER, sent_bytes, "peer_sent_bytes_total", "Bytes sent to this member."),
     PEER(COUNTER, received_bytes, "peer_received_bytes_total", "Bytes received from this member."),
     PEER(COUNTER, dropped_messages, "peer_dropped_messages_total",
@@ -155,23 +157,18 @@ static const struct sr_family peer_families[] = {
 
 static void put_peers(const struct sr_admin_options *node, struct sr_buf *page)
 {
-    size_t count = 0;
-    const struct sr_peer_metrics *peers =
-        sr_peers_metrics(sr_consensus_peers(node->consensus), &count);
-    sr_check(count <= SR_MEMBERS_MAX);
+    const struct sr_peers *links = sr_consensus_peers(node->consensus);
+    const struct sr_peer_metrics *peers[SR_MEMBERS_MAX];
+    size_t count = sr_peers_metrics(links, peers);
     struct sr_series series[SR_MEMBERS_MAX];
     struct sr_buf labels[SR_MEMBERS_MAX] = {{0}};
-    size_t used = 0;
     for (size_t i = 0; i < count; i++) {
-        if (strcmp(peers[i].name, node->node_name) == 0) {
-            continue; /* there is no link to ourselves */
-        }
-        sr_labels_add(&labels[used], "peer", peers[i].name);
-        series[used] = (struct sr_series){&peers[i], (const char *)labels[used].data};
-        used++;
+        sr_labels_add(&labels[i], "peer", peers[i]->name);
+        series[i] = (struct sr_series){peers[i], (const char *)labels[i].data};
     }
-    sr_exposition_families(page, peer_families, COUNT(peer_families), series, used);
-    for (size_t i = 0; i < used; i++) {
+    sr_exposition_families(page, peer_families, COUNT(peer_families), series, count);
+    sr_peers_metrics_done(links);
+    for (size_t i = 0; i < count; i++) {
         sr_buf_close(&labels[i]);
     }
 }

@@ -9,6 +9,7 @@
 #include "node/consensus/consensus.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -186,6 +187,14 @@ static void on_link(void *arg, uint64_t member, bool up)
     sr_core_link(consensus->core, member, up);
 }
 
+static void on_removed(void *arg, uint64_t member)
+{
+    struct sr_err err;
+    sr_err_set(&err, SR_REMOVED,
+               "this member was removed from the cluster, says member %016" PRIx64, member);
+    sr_consensus_fail(arg, &err);
+}
+
 /* ---- start and stop ---- */
 
 static int start_core(struct sr_consensus *consensus, const struct sr_consensus_options *options,
@@ -227,7 +236,7 @@ static int open_peers(struct sr_consensus *consensus, const struct sr_consensus_
         .listen = options->peer_listen,
         .tls = options->peer_tls,
         .feature_level = 1,
-        .events = {.on_frame = on_frame, .on_link = on_link},
+        .events = {.on_frame = on_frame, .on_link = on_link, .on_removed = on_removed},
         .arg = consensus,
     };
     return sr_peers_open(&peers, &consensus->peers, err);

@@ -44,7 +44,8 @@ struct sr_consensus_options {
     struct sr_store *store;
     struct sr_origins *origins;
     uint64_t log_keep_bytes; /* of log kept behind the flushed state for followers that lag */
-    /* The node must stop: called once, on any thread, with why. */
+    /* The node must stop: called once, on any thread, with why. SR_REMOVED: for good, the cluster
+     * has removed it. */
     void (*on_failure)(void *arg, const struct sr_err *err);
     void *arg;
 };

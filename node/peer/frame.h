@@ -16,6 +16,10 @@
 #include "proto/peer.pb-c.h"
 
 #define SR_PEER_FORMAT 1
+/* Flags of the hello: none yet. A change that old versions may ignore gets a bit in the first, one
+ * that they would misunderstand a bit in the second. */
+#define SR_PEER_COMPATIBLE   ((uint64_t)0)
+#define SR_PEER_INCOMPATIBLE ((uint64_t)0)
 
 /* Append one frame to @out. @payload may be split in @payload_count pieces. The whole must be
  * within the limits: the caller cuts batches before. */

@@ -13,11 +13,6 @@
 /* Strangers can try as often as they like: not more than one line in this time. */
 #define STRANGER_LOG_INTERVAL_NS ((uint64_t)1000 * 1000 * 1000)
 
-static size_t index_of(const struct sr_peers *peers, const struct member *member)
-{
-    return (size_t)(member - peers->members);
-}
-
 static void report_stranger(struct sr_peers *peers, const char *address, const char *reason)
 {
     char text[REASON_MAX];
@@ -34,10 +29,9 @@ static void report_stranger(struct sr_peers *peers, const char *address, const c
 }
 
 /* Of one who says it is @member: log once a reason. */
-static void report_refusal(struct sr_peers *peers, struct member *member, const char *address,
-                           const char *reason)
+static void report_refusal(struct member *member, const char *address, const char *reason)
 {
-    sr_count(&peers->metrics[index_of(peers, member)].refused_links, 1);
+    sr_count(&member->metrics.refused_links, 1);
     char text[REASON_MAX];
     link_copy_printable(text, sizeof(text), reason);
     if (strcmp(text, member->refused) == 0) {
@@ -51,13 +45,9 @@ static void report_refusal(struct sr_peers *peers, struct member *member, const 
 /* No frame of it is delivered from here on. */
 static void detach(struct incoming *incoming)
 {
-    struct sr_peers *peers = incoming->peers;
     incoming->is_ending = true;
-    if (incoming->member != NULL) {
-        struct incoming **current = &peers->current[index_of(peers, incoming->member)];
-        if (*current == incoming) {
-            *current = NULL;
-        }
+    if (incoming->member != NULL && incoming->member->current == incoming) {
+        incoming->member->current = NULL;
     }
 }
 
@@ -80,46 +70,49 @@ static void end_with_warning(struct incoming *incoming, const char *reason)
     incoming_close(incoming, true);
 }
 
-static void refuse(struct incoming *incoming, const Strongroom__Hello *hello, const char *reason)
+static void refuse(struct incoming *incoming, const Strongroom__Hello *hello,
+                   const struct refusal *refusal)
 {
     struct sr_peers *peers = incoming->peers;
     const char *address = sr_stream_peer_address(incoming->stream);
-    struct member *claimed = peers_find(peers, hello->member_id);
-    if (claimed == NULL || claimed->id == peers->self) {
-        report_stranger(peers, address, reason);
+    struct member *claimed = members_find(peers, hello->member_id);
+    if (claimed == NULL) {
+        report_stranger(peers, address, refusal->text);
     } else {
-        report_refusal(peers, claimed, address, reason);
+        report_refusal(claimed, address, refusal->text);
     }
-    link_send_hello(peers, incoming->stream, hello->member_id, hello->session, reason);
+    link_answer_hello(peers, incoming->stream, hello, refusal);
     incoming_close(incoming, false);
 }
 
 static void greet(struct incoming *incoming, const Strongroom__Hello *hello)
 {
     struct sr_peers *peers = incoming->peers;
-    struct member *member = NULL;
-    struct sr_err err = {0};
-    if (link_check_hello(peers, hello, incoming->stream, &member, &err) != SR_OK) {
-        refuse(incoming, hello, err.text);
+    struct refusal refusal;
+    struct member *member = link_check_hello(peers, hello, incoming->stream, &refusal);
+    if (member == NULL) {
+        refuse(incoming, hello, &refusal);
         return;
     }
-    struct incoming **current = &peers->current[index_of(peers, member)];
-    if (*current != NULL && (*current)->sequence > incoming->sequence) {
+    if (member->current != NULL && member->current->sequence > incoming->sequence) {
         /* A member opens a connection only when it has given up the one before. */
-        refuse(incoming, hello, "superseded by a newer connection");
+        link_refuse(&refusal, STRONGROOM__HELLO__REFUSAL__SUPERSEDED,
+                    "superseded by a newer connection");
+        refuse(incoming, hello, &refusal);
         return;
     }
-    if (*current != NULL) {
-        incoming_close(*current, true);
+    if (member->current != NULL) {
+        incoming_close(member->current, true);
     }
-    *current = incoming;
+    member->current = incoming;
     incoming->member = member;
+    sr_gauge_set(&member->metrics.feature_level, hello->feature_level);
     member->refused[0] = '\0';
     incoming->input.frame_bytes_max = SR_PEER_FRAME_BYTES_MAX;
     sr_log(SR_LOG_INFO, "peer", "link up", "member=%s direction=in address=%s features=%u",
            member->name, sr_stream_peer_address(incoming->stream), hello->feature_level);
-    link_send_hello(peers, incoming->stream, member->id, hello->session, "");
-    outgoing_hurry(&peers->outgoing[index_of(peers, member)]);
+    link_answer_hello(peers, incoming->stream, hello, &refusal);
+    outgoing_hurry(&member->outgoing);
 }
 
 static void answer_ping(struct incoming *incoming, const Strongroom__Ping *ping)
@@ -172,8 +165,7 @@ static void on_data(void *arg, struct sr_stream *stream, const uint8_t *data, si
     struct sr_err err = {0};
     incoming->heard_ns = sr_clock_monotonic_ns();
     if (incoming->member != NULL) {
-        size_t index = index_of(incoming->peers, incoming->member);
-        sr_count(&incoming->peers->metrics[index].received_bytes, size);
+        sr_count(&incoming->member->metrics.received_bytes, size);
     }
     int status =
         link_input_feed(&incoming->input, (struct sr_bytes){data, size}, on_frame, incoming, &err);

@@ -3,6 +3,7 @@
  * What both kinds of links have: cutting a stream into frames, and saying hello.
  */
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -125,23 +126,25 @@ int link_input_feed(struct link_input *input, struct sr_bytes data, link_frame_c
     return SR_OK;
 }
 
-void link_send_hello(const struct sr_peers *peers, struct sr_stream *stream, uint64_t target,
-                     uint64_t session, const char *refusal)
+static void fill_hello(const struct sr_peers *peers, Strongroom__Hello *hello, uint64_t target,
+                       uint64_t session)
 {
-    char text[REASON_MAX];
-    snprintf(text, sizeof(text), "%s", refusal);
-    Strongroom__Hello hello;
-    strongroom__hello__init(&hello);
-    hello.cluster_id = peers->cluster_id;
-    hello.member_id = peers->self;
-    hello.target_id = target;
-    hello.format = SR_PEER_FORMAT;
-    hello.feature_level = peers->feature_level;
-    hello.refusal = text;
-    hello.session = session;
+    strongroom__hello__init(hello);
+    hello->cluster_id = peers->cluster_id;
+    hello->member_id = peers->self;
+    hello->target_id = target;
+    hello->format = SR_PEER_FORMAT;
+    hello->feature_level = peers->feature_level;
+    hello->session = session;
+    hello->compatible = SR_PEER_COMPATIBLE;
+    hello->incompatible = SR_PEER_INCOMPATIBLE;
+}
+
+static void send_hello(struct sr_stream *stream, Strongroom__Hello *hello)
+{
     Strongroom__Envelope envelope = STRONGROOM__ENVELOPE__INIT;
     envelope.message_case = STRONGROOM__ENVELOPE__MESSAGE_HELLO;
-    envelope.hello = &hello;
+    envelope.hello = hello;
     struct sr_buf *out = sr_stream_gather(stream);
     if (out != NULL) {
         sr_frame_append(out, &envelope, NULL, 0);
@@ -149,34 +152,81 @@ void link_send_hello(const struct sr_peers *peers, struct sr_stream *stream, uin
     }
 }
 
-int link_check_hello(const struct sr_peers *peers, const Strongroom__Hello *hello,
-                     const struct sr_stream *stream, struct member **ret_member, struct sr_err *err)
+void link_send_hello(const struct sr_peers *peers, struct sr_stream *stream, uint64_t target,
+                     uint64_t session)
 {
+    Strongroom__Hello hello;
+    fill_hello(peers, &hello, target, session);
+    send_hello(stream, &hello);
+}
+
+void link_answer_hello(const struct sr_peers *peers, struct sr_stream *stream,
+                       const Strongroom__Hello *asked, const struct refusal *refusal)
+{
+    Strongroom__Hello hello;
+    char text[REASON_MAX];
+    memcpy(text, refusal->text, sizeof(text));
+    fill_hello(peers, &hello, asked->member_id, asked->session);
+    hello.purpose = asked->purpose;
+    hello.refusal_code = refusal->code;
+    hello.refusal = text;
+    send_hello(stream, &hello);
+}
+
+void link_refuse(struct refusal *refusal, Strongroom__Hello__Refusal code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(refusal->text, sizeof(refusal->text), format, args); /* NOLINT: it is */
+    va_end(args);
+    refusal->code = code;
+}
+
+struct member *link_check_hello(const struct sr_peers *peers, const Strongroom__Hello *hello,
+                                const struct sr_stream *stream, struct refusal *refusal)
+{
+    *refusal = (struct refusal){0};
     if (hello->format != SR_PEER_FORMAT) {
-        return sr_err_set(err, SR_REFUSED, "peer format %" PRIu32 ", here it is %d", hello->format,
-                          SR_PEER_FORMAT);
+        link_refuse(refusal, STRONGROOM__HELLO__REFUSAL__FORMAT,
+                    "peer format %" PRIu32 ", here it is %d", hello->format, SR_PEER_FORMAT);
+        return NULL;
+    }
+    if ((hello->incompatible & ~SR_PEER_INCOMPATIBLE) != 0) {
+        link_refuse(refusal, STRONGROOM__HELLO__REFUSAL__FORMAT,
+                    "peer features 0x%" PRIx64 ", which this version does not know",
+                    hello->incompatible & ~SR_PEER_INCOMPATIBLE);
+        return NULL;
     }
     if (hello->cluster_id != peers->cluster_id) {
-        return sr_err_set(err, SR_REFUSED, "cluster id %016" PRIx64 ", here it is %016" PRIx64,
-                          hello->cluster_id, peers->cluster_id);
+        link_refuse(refusal, STRONGROOM__HELLO__REFUSAL__WRONG_CLUSTER,
+                    "cluster id %016" PRIx64 ", here it is %016" PRIx64, hello->cluster_id,
+                    peers->cluster_id);
+        return NULL;
     }
-    struct member *member = peers_find(peers, hello->member_id);
-    if (member == NULL || member->id == peers->self) {
-        return sr_err_set(err, SR_REFUSED, "member id %016" PRIx64 " is not another member here",
-                          hello->member_id);
+    struct member *member = members_find(peers, hello->member_id);
+    if (member == NULL && members_is_removed(peers, hello->member_id)) {
+        link_refuse(refusal, STRONGROOM__HELLO__REFUSAL__REMOVED,
+                    "member id %016" PRIx64 " was removed from the cluster", hello->member_id);
+        return NULL;
+    }
+    if (member == NULL) {
+        link_refuse(refusal, STRONGROOM__HELLO__REFUSAL__WRONG_MEMBER,
+                    "member id %016" PRIx64 " is not another member here", hello->member_id);
+        return NULL;
     }
     if (!sr_stream_peer_has_dns_name(stream, member->name)) {
-        return sr_err_set(err, SR_REFUSED,
-                          "member id %016" PRIx64 " is %s, which the certificate does not name",
-                          member->id, member->name);
+        link_refuse(refusal, STRONGROOM__HELLO__REFUSAL__CERTIFICATE,
+                    "member id %016" PRIx64 " is %.100s, which the certificate does not name",
+                    member->id, member->name);
+        return NULL;
     }
     if (hello->target_id != peers->self) {
-        return sr_err_set(err, SR_REFUSED,
-                          "meant for member id %016" PRIx64 ", this is %016" PRIx64,
-                          hello->target_id, peers->self);
+        link_refuse(refusal, STRONGROOM__HELLO__REFUSAL__WRONG_MEMBER,
+                    "meant for member id %016" PRIx64 ", this is %016" PRIx64, hello->target_id,
+                    peers->self);
+        return NULL;
     }
-    *ret_member = member;
-    return SR_OK;
+    return member;
 }
 
 void link_copy_printable(char *out, size_t size, const char *text)

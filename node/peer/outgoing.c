@@ -28,7 +28,7 @@ static void report(struct outgoing *outgoing, const struct sr_err *reason)
     link_copy_printable(text, sizeof(text),
                         reason->status == SR_OK ? "the member closed the link" : reason->text);
     if (reason->status == SR_REFUSED) {
-        sr_count(&outgoing->metrics->refused_links, 1);
+        sr_count(&outgoing->member->metrics.refused_links, 1);
     }
     if (strcmp(text, outgoing->reported) == 0) {
         return;
@@ -68,7 +68,7 @@ static void drop(struct outgoing *outgoing, const struct sr_err *reason)
     uv_timer_stop(&outgoing->timer);
     sr_stream_close(outgoing->stream, true);
     if (was_up) {
-        sr_gauge_set(&outgoing->metrics->up, 0);
+        sr_gauge_set(&outgoing->member->metrics.up, 0);
         outgoing->peers->events.on_link(outgoing->peers->arg, outgoing->member->id, false);
     }
 }
@@ -79,7 +79,7 @@ static void on_open(void *arg, struct sr_stream *stream)
     outgoing->state = OUTGOING_GREETING;
     outgoing->session = draw();
     uv_timer_start(&outgoing->timer, on_timer, GREET_TIMEOUT_MS, 0);
-    link_send_hello(outgoing->peers, stream, outgoing->member->id, outgoing->session, "");
+    link_send_hello(outgoing->peers, stream, outgoing->member->id, outgoing->session);
 }
 
 static void send_ping(struct outgoing *outgoing, uint64_t now_ns)
@@ -101,16 +101,26 @@ static void send_ping(struct outgoing *outgoing, uint64_t now_ns)
     outgoing->pings_unanswered++;
 }
 
+/* TLS has proved that it is @outgoing's member who says so; that it means us is in its answer. */
+static bool is_told_removed(const struct outgoing *outgoing, const Strongroom__Hello *hello)
+{
+    return hello->refusal_code == STRONGROOM__HELLO__REFUSAL__REMOVED &&
+           hello->cluster_id == outgoing->peers->cluster_id &&
+           hello->member_id == outgoing->member->id && hello->target_id == outgoing->peers->self &&
+           hello->session == outgoing->session;
+}
+
 static bool take_answer(struct outgoing *outgoing, const Strongroom__Hello *hello,
                         struct sr_err *err)
 {
-    struct member *member = NULL;
     if (hello->refusal[0] != '\0') {
         sr_err_set(err, SR_REFUSED, "the member says: %.200s", hello->refusal);
         return false;
     }
-    int status = link_check_hello(outgoing->peers, hello, outgoing->stream, &member, err);
-    if (status != SR_OK) {
+    struct refusal refusal;
+    struct member *member = link_check_hello(outgoing->peers, hello, outgoing->stream, &refusal);
+    if (member == NULL) {
+        sr_err_set(err, SR_REFUSED, "%s", refusal.text);
         return false;
     }
     if (member != outgoing->member || hello->session != outgoing->session) {
@@ -127,7 +137,8 @@ static void come_up(struct outgoing *outgoing, const Strongroom__Hello *hello)
     outgoing->up_since_ns = sr_clock_monotonic_ns();
     outgoing->pings_unanswered = 0;
     uv_timer_stop(&outgoing->timer);
-    sr_gauge_set(&outgoing->metrics->up, 1);
+    sr_gauge_set(&outgoing->member->metrics.up, 1);
+    sr_gauge_set(&outgoing->member->metrics.feature_level, hello->feature_level);
     sr_log(SR_LOG_INFO, "peer", "link up", "member=%s direction=out address=%s features=%u",
            outgoing->member->name, sr_stream_peer_address(outgoing->stream), hello->feature_level);
     outgoing->peers->events.on_link(outgoing->peers->arg, outgoing->member->id, true);
@@ -141,7 +152,8 @@ static void take_pong(struct outgoing *outgoing, const Strongroom__Pong *pong)
     if (pong->sent_ns < outgoing->up_since_ns || pong->sent_ns > outgoing->ping_ns) {
         return; /* not of this connection: it tells nothing */
     }
-    sr_histogram_observe(&outgoing->metrics->round_trip, sr_clock_monotonic_ns() - pong->sent_ns);
+    sr_histogram_observe(&outgoing->member->metrics.round_trip,
+                         sr_clock_monotonic_ns() - pong->sent_ns);
     outgoing->pings_unanswered = 0;
     /* Only now is the link proved; one that comes up and falls at once keeps its back-off. */
     outgoing->backoff_ms = BACKOFF_MIN_MS;
@@ -157,7 +169,12 @@ static bool on_frame(void *arg, const struct sr_frame *frame)
         if (take_answer(outgoing, frame->envelope->hello, &err)) {
             come_up(outgoing, frame->envelope->hello);
         } else {
+            bool is_removed = is_told_removed(outgoing, frame->envelope->hello);
+            struct sr_peers *peers = outgoing->peers;
             drop(outgoing, &err);
+            if (is_removed && peers->events.on_removed != NULL) {
+                peers->events.on_removed(peers->arg, outgoing->member->id);
+            }
         }
     } else if (outgoing->state == OUTGOING_UP && kind == STRONGROOM__ENVELOPE__MESSAGE_PONG) {
         take_pong(outgoing, frame->envelope->pong);
@@ -194,15 +211,15 @@ static void on_close(void *arg, struct sr_stream *stream, const struct sr_err *r
     outgoing->problem = (struct sr_err){0};
     outgoing->stream = NULL;
     link_input_close(&outgoing->input);
-    if (!peers->is_closing) {
+    if (!peers->is_closing && !outgoing->member->is_leaving) {
         uv_timer_stop(&outgoing->timer);
         failed(outgoing, &why);
         if (was_up) {
-            sr_gauge_set(&outgoing->metrics->up, 0);
+            sr_gauge_set(&outgoing->member->metrics.up, 0);
             peers->events.on_link(peers->arg, outgoing->member->id, false);
         }
     }
-    peers_unreference(peers);
+    members_unreference(outgoing->member);
 }
 
 static const struct sr_stream_events stream_events = {
@@ -220,7 +237,7 @@ static void connect_to(struct outgoing *outgoing, const struct sockaddr *address
         return;
     }
     outgoing->state = OUTGOING_CONNECTING;
-    peers->references++;
+    outgoing->member->references++;
     link_input_init(&outgoing->input);
 }
 
@@ -242,16 +259,19 @@ static void on_resolved(uv_getaddrinfo_t *lookup, int status, struct addrinfo *f
 {
     struct outgoing *outgoing = lookup->data;
     struct sr_peers *peers = outgoing->peers;
-    if (!peers->is_closing && status == 0) {
+    bool is_wanted = !peers->is_closing && !outgoing->member->is_leaving;
+    if (is_wanted && outgoing->is_moved) {
+        wait_before_next(outgoing);
+    } else if (is_wanted && status == 0) {
         connect_to(outgoing, choose(found, outgoing->attempts));
-    } else if (!peers->is_closing) {
+    } else if (is_wanted) {
         struct sr_err err;
         sr_err_set(&err, SR_NETWORK, "look up %.255s: %s", outgoing->member->address,
                    uv_strerror(status));
         failed(outgoing, &err);
     }
     uv_freeaddrinfo(found);
-    peers_unreference(peers);
+    members_unreference(outgoing->member);
 }
 
 static void look_up(struct outgoing *outgoing)
@@ -262,6 +282,7 @@ static void look_up(struct outgoing *outgoing)
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     hints.ai_flags = AI_NUMERICSERV;
     outgoing->state = OUTGOING_RESOLVING;
+    outgoing->is_moved = false;
     int failure =
         uv_getaddrinfo(outgoing->peers->loop, &outgoing->lookup, on_resolved, host, port, &hints);
     if (failure != 0) {
@@ -270,7 +291,7 @@ static void look_up(struct outgoing *outgoing)
         failed(outgoing, &err);
         return;
     }
-    outgoing->peers->references++;
+    outgoing->member->references++;
 }
 
 void outgoing_start(struct outgoing *outgoing)
@@ -325,19 +346,32 @@ void outgoing_tick(struct outgoing *outgoing, uint64_t now_ns)
 static void on_timer_closed(uv_handle_t *handle)
 {
     struct outgoing *outgoing = handle->data;
-    peers_unreference(outgoing->peers);
+    members_unreference(outgoing->member);
 }
 
-void outgoing_init(struct outgoing *outgoing, struct sr_peers *peers, size_t index)
+void outgoing_init(struct outgoing *outgoing, struct sr_peers *peers, struct member *member)
 {
     outgoing->peers = peers;
-    outgoing->member = &peers->members[index];
-    outgoing->metrics = &peers->metrics[index];
+    outgoing->member = member;
     outgoing->backoff_ms = BACKOFF_MIN_MS;
     sr_check(uv_timer_init(peers->loop, &outgoing->timer) == 0);
     outgoing->timer.data = outgoing;
     outgoing->lookup.data = outgoing;
-    peers->references++;
+    member->references++;
+}
+
+void outgoing_move(struct outgoing *outgoing)
+{
+    outgoing->backoff_ms = BACKOFF_MIN_MS;
+    if (outgoing->state == OUTGOING_WAITING) {
+        outgoing_hurry(outgoing);
+    } else if (outgoing->state == OUTGOING_RESOLVING) {
+        outgoing->is_moved = true;
+    } else if (outgoing->state != OUTGOING_ENDING) {
+        struct sr_err err;
+        sr_err_set(&err, SR_NETWORK, "the member's address is another now");
+        drop(outgoing, &err);
+    }
 }
 
 void outgoing_close(struct outgoing *outgoing, bool abort)
@@ -350,7 +384,7 @@ void outgoing_close(struct outgoing *outgoing, bool abort)
     }
     if (outgoing->stream != NULL) {
         outgoing->state = OUTGOING_ENDING;
-        sr_gauge_set(&outgoing->metrics->up, 0);
+        sr_gauge_set(&outgoing->member->metrics.up, 0);
         sr_stream_close(outgoing->stream, abort);
     }
 }

@@ -17,25 +17,6 @@
 /* So that a client of the API that takes the wrong port is told so by TLS. */
 #define PEER_ALPN "strongroom-peer"
 
-struct member *peers_find(const struct sr_peers *peers, uint64_t id)
-{
-    for (size_t i = 0; i < peers->member_count; i++) {
-        if (peers->members[i].id == id) {
-            return &peers->members[i];
-        }
-    }
-    return NULL;
-}
-
-static struct outgoing *find_outgoing(const struct sr_peers *peers, uint64_t id)
-{
-    const struct member *member = peers_find(peers, id);
-    if (member == NULL || id == peers->self) {
-        return NULL;
-    }
-    return &peers->outgoing[member - peers->members];
-}
-
 static int check_member(const struct sr_peers_options *options, size_t index, struct sr_err *err)
 {
     const struct sr_peer_member *member = &options->members[index];
@@ -77,7 +58,6 @@ static int check_options(const struct sr_peers_options *options, struct sr_err *
 
 static struct sr_peers *peers_new(const struct sr_peers_options *options)
 {
-    size_t count = options->member_count;
     struct sr_peers *peers = sr_zalloc(sizeof(*peers));
     peers->loop = options->loop;
     peers->cluster_id = options->cluster_id;
@@ -85,33 +65,19 @@ static struct sr_peers *peers_new(const struct sr_peers_options *options)
     peers->feature_level = options->feature_level;
     peers->events = options->events;
     peers->arg = options->arg;
-    peers->member_count = count;
-    peers->members = sr_calloc(count, sizeof(*peers->members));
-    peers->outgoing = sr_calloc(count, sizeof(*peers->outgoing));
-    peers->metrics = sr_calloc(count, sizeof(*peers->metrics));
-    peers->current = sr_calloc(count, sizeof(struct incoming *));
-    for (size_t i = 0; i < count; i++) {
-        peers->members[i].id = options->members[i].id;
-        peers->members[i].name = sr_strdup(options->members[i].name);
-        peers->members[i].address = sr_strdup(options->members[i].address);
-        peers->metrics[i].member = peers->members[i].id;
-        peers->metrics[i].name = peers->members[i].name;
-    }
+    peers->metrics_mutex = sr_alloc(sizeof(*peers->metrics_mutex));
+    sr_check(pthread_mutex_init(peers->metrics_mutex, NULL) == 0);
     return peers;
 }
 
 static void peers_free(struct sr_peers *peers)
 {
-    for (size_t i = 0; i < peers->member_count; i++) {
-        sr_free(peers->members[i].name);
-        sr_free(peers->members[i].address);
-    }
+    sr_check(peers->members == NULL && peers->incoming == NULL);
     sr_tls_free(peers->server_tls);
     sr_tls_free(peers->client_tls);
-    sr_free(peers->members);
-    sr_free(peers->outgoing);
-    sr_free(peers->metrics);
-    sr_free(peers->current);
+    pthread_mutex_destroy(peers->metrics_mutex);
+    sr_free(peers->metrics_mutex);
+    sr_free(peers->removed);
     sr_free(peers);
 }
 
@@ -119,10 +85,8 @@ static void on_tick(uv_timer_t *timer)
 {
     struct sr_peers *peers = timer->data;
     uint64_t now_ns = sr_clock_monotonic_ns();
-    for (size_t i = 0; i < peers->member_count; i++) {
-        if (peers->members[i].id != peers->self) {
-            outgoing_tick(&peers->outgoing[i], now_ns);
-        }
+    for (struct member *at = peers->members; at != NULL; at = at->next) {
+        outgoing_tick(&at->outgoing, now_ns);
     }
     for (struct incoming *at = peers->incoming; at != NULL; at = at->next) {
         incoming_tick(at, now_ns);
@@ -163,22 +127,15 @@ int sr_peers_open(const struct sr_peers_options *options, struct sr_peers **ret,
     sr_check(uv_timer_init(peers->loop, &peers->tick) == 0);
     peers->tick.data = peers;
     sr_check(uv_timer_start(&peers->tick, on_tick, PING_INTERVAL_MS, PING_INTERVAL_MS) == 0);
-    for (size_t i = 0; i < peers->member_count; i++) {
-        if (peers->members[i].id != peers->self) {
-            outgoing_init(&peers->outgoing[i], peers, i);
-            outgoing_start(&peers->outgoing[i]);
-        }
-    }
+    sr_peers_set_members(peers, options->members, options->member_count, options->removed);
     *ret = peers;
     return SR_OK;
 }
 
 static void close_links(struct sr_peers *peers, bool abort)
 {
-    for (size_t i = 0; i < peers->member_count; i++) {
-        if (peers->members[i].id != peers->self) {
-            outgoing_close(&peers->outgoing[i], abort);
-        }
+    for (struct member *at = peers->members; at != NULL; at = at->next) {
+        outgoing_close(&at->outgoing, abort);
     }
     for (struct incoming *at = peers->incoming; at != NULL; at = at->next) {
         incoming_close(at, abort);
@@ -228,42 +185,56 @@ void sr_peers_close(struct sr_peers *peers, void (*done)(void *arg), void *arg)
 bool sr_peers_send(struct sr_peers *peers, uint64_t member, const Strongroom__Envelope *envelope,
                    const struct sr_bytes *payload, size_t payload_count)
 {
-    struct outgoing *outgoing = find_outgoing(peers, member);
-    if (outgoing == NULL) {
+    struct member *to = members_find(peers, member);
+    if (to == NULL) {
         return false;
     }
+    struct outgoing *outgoing = &to->outgoing;
     struct sr_buf *out = NULL;
     if (outgoing->state == OUTGOING_UP &&
         sr_stream_pending(outgoing->stream) < SR_PEER_WRITE_BYTES_MAX) {
         out = sr_stream_gather(outgoing->stream);
     }
     if (out == NULL) {
-        sr_count(&outgoing->metrics->dropped_messages, 1);
+        sr_count(&to->metrics.dropped_messages, 1);
         return false;
     }
     size_t before = out->size;
     sr_frame_append(out, envelope, payload, payload_count);
-    sr_count(&outgoing->metrics->sent_bytes, out->size - before);
+    sr_count(&to->metrics.sent_bytes, out->size - before);
     return true;
 }
 
 void sr_peers_flush(struct sr_peers *peers)
 {
-    for (size_t i = 0; i < peers->member_count; i++) {
-        if (peers->outgoing[i].state == OUTGOING_UP) {
-            sr_stream_flush(peers->outgoing[i].stream);
+    for (struct member *at = peers->members; at != NULL; at = at->next) {
+        if (at->outgoing.state == OUTGOING_UP) {
+            sr_stream_flush(at->outgoing.stream);
         }
     }
 }
 
 bool sr_peers_is_up(const struct sr_peers *peers, uint64_t member)
 {
-    const struct outgoing *outgoing = find_outgoing(peers, member);
-    return outgoing != NULL && outgoing->state == OUTGOING_UP;
+    const struct member *to = members_find(peers, member);
+    return to != NULL && to->outgoing.state == OUTGOING_UP;
 }
 
-const struct sr_peer_metrics *sr_peers_metrics(const struct sr_peers *peers, size_t *ret_count)
+size_t sr_peers_metrics(const struct sr_peers *peers,
+                        const struct sr_peer_metrics *ret[SR_MEMBERS_MAX])
 {
-    *ret_count = peers->member_count;
-    return peers->metrics;
+    size_t count = 0;
+    pthread_mutex_lock(peers->metrics_mutex);
+    for (const struct member *at = peers->members; at != NULL; at = at->next) {
+        if (!at->is_leaving) {
+            sr_check(count < SR_MEMBERS_MAX);
+            ret[count++] = &at->metrics;
+        }
+    }
+    return count;
+}
+
+void sr_peers_metrics_done(const struct sr_peers *peers)
+{
+    pthread_mutex_unlock(peers->metrics_mutex);
 }

@@ -20,6 +20,7 @@
 #include "base/metrics.h"
 #include "node/net/tls.h"
 #include "node/peer/frame.h"
+#include "proto/limits.h"
 
 struct sr_peers;
 
@@ -29,11 +30,20 @@ struct sr_peer_member {
     const char *address; /* host:port */
 };
 
+/* The ids of those who were members once. */
+struct sr_peer_removed {
+    const uint64_t *ids;
+    size_t count;
+};
+
 struct sr_peer_events {
     /* A frame from @member, whose identity its certificate proved. Valid during the call. */
     void (*on_frame)(void *arg, uint64_t member, const struct sr_frame *frame);
     /* We can send to @member, or no longer can: what was sent may be lost. */
     void (*on_link)(void *arg, uint64_t member, bool up);
+    /* @member, whose identity its certificate proved, says that we were removed from the cluster.
+     * May come more than once. */
+    void (*on_removed)(void *arg, uint64_t member);
 };
 
 struct sr_peers_options {
@@ -42,7 +52,8 @@ struct sr_peers_options {
     uint64_t self;                        /* one of members */
     const struct sr_peer_member *members; /* copied */
     size_t member_count;
-    const char *listen; /* host:port */
+    struct sr_peer_removed removed; /* copied */
+    const char *listen;             /* host:port */
     const struct sr_tls_files *tls;
     uint32_t feature_level;
     struct sr_peer_events events;
@@ -52,6 +63,13 @@ struct sr_peers_options {
 /* Listen and start to connect. SR_NETWORK when the address is taken, SR_INVALID, TLS errors. */
 int sr_peers_open(const struct sr_peers_options *options, struct sr_peers **ret,
                   struct sr_err *err);
+/* From now on the members are these (copied) and no others: links to new ones are opened, those to
+ * members that are gone are closed once what was queued for them has left, and a member whose
+ * address has changed is connected to anew. A member without a name or with an address that cannot
+ * be read is not linked; our own entry may be missing. Those in @removed that are no members are
+ * told so when they come. on_link may be called from inside, for a link that falls. */
+void sr_peers_set_members(struct sr_peers *peers, const struct sr_peer_member *members,
+                          size_t member_count, struct sr_peer_removed removed);
 /* Close all links, then call @done from the loop and free everything. What is queued gets half a
  * second to leave. No event comes after this call; it may be made from within one. */
 void sr_peers_close(struct sr_peers *peers, void (*done)(void *arg), void *arg);
@@ -64,18 +82,22 @@ bool sr_peers_send(struct sr_peers *peers, uint64_t member, const Strongroom__En
 void sr_peers_flush(struct sr_peers *peers);
 bool sr_peers_is_up(const struct sr_peers *peers, uint64_t member);
 
-/* Per member, in the order of options.members; readable on any thread. */
+/* Per member; readable on any thread. */
 struct sr_peer_metrics {
     uint64_t member;
     const char *name;
     struct sr_gauge up;
+    struct sr_gauge feature_level; /* as its last hello said; 0: not yet heard */
     struct sr_counter sent_bytes;
     struct sr_counter received_bytes;
     struct sr_counter dropped_messages;
     struct sr_counter refused_links;
     struct sr_histogram round_trip; /* pings, each second */
 };
-/* @ret_count entries, as long as @peers lives. The own entry stays zero. */
-const struct sr_peer_metrics *sr_peers_metrics(const struct sr_peers *peers, size_t *ret_count);
+/* Any thread: one of each other member, in no order; returns how many. They are there until
+ * sr_peers_metrics_done, which must follow soon: a change of members waits for it. */
+size_t sr_peers_metrics(const struct sr_peers *peers,
+                        const struct sr_peer_metrics *ret[SR_MEMBERS_MAX]);
+void sr_peers_metrics_done(const struct sr_peers *peers);
 
 #endif

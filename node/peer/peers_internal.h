@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The links as their files see them: peers.c (the whole), outgoing.c (what we send on),
- * incoming.c (what we receive on), link.c (what both have: frames out of a stream, hellos).
+ * The links as their files see them: peers.c (the whole), members.c (who they are), outgoing.c
+ * (what we send on), incoming.c (what we receive on), link.c (what both have: frames out of a
+ * stream, hellos).
  *
- * An outgoing link, one for each other member, for as long as peers lives:
+ * An outgoing link, one for each other member, for as long as it is one:
  *
  *   WAITING ──► RESOLVING ──► CONNECTING ──► GREETING ──► UP
  *      ▲ back-off   │              │   hello sent │        │ answered
@@ -14,6 +15,7 @@
 #ifndef SR_NODE_PEER_PEERS_INTERNAL_H
 #define SR_NODE_PEER_PEERS_INTERNAL_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <uv.h>
 
@@ -51,13 +53,6 @@ struct link_input {
 /* False: take no more of this input, the link is ending. */
 typedef bool link_frame_cb(void *arg, const struct sr_frame *frame);
 
-struct member {
-    uint64_t id;
-    char *name;
-    char *address;
-    char refused[REASON_MAX]; /* why its connection was refused last, as logged */
-};
-
 enum outgoing_state {
     OUTGOING_WAITING,
     OUTGOING_RESOLVING,
@@ -70,8 +65,8 @@ enum outgoing_state {
 struct outgoing {
     struct sr_peers *peers;
     struct member *member;
-    struct sr_peer_metrics *metrics;
     enum outgoing_state state;
+    bool is_moved;    /* RESOLVING an address that is not the member's any more */
     uv_timer_t timer; /* WAITING: the next attempt; GREETING: the limit */
     uv_getaddrinfo_t lookup;
     struct sr_stream *stream; /* from CONNECTING to on_close */
@@ -88,12 +83,27 @@ struct outgoing {
     bool has_backlog_at_ping;
 };
 
+/* Another member. One that is leaving is nobody's any more: it only waits for its handles. */
+struct member {
+    struct member *next; /* in peers->members */
+    uint64_t id;
+    char *name;
+    char *address;
+    bool is_leaving;
+    bool is_kept;             /* while the members change */
+    size_t references;        /* the timer, the stream and the look-up of its outgoing link */
+    char refused[REASON_MAX]; /* why its connection was refused last, as logged */
+    struct outgoing outgoing;
+    struct incoming *current; /* whose frames are delivered */
+    struct sr_peer_metrics metrics;
+};
+
 struct incoming {
     struct sr_peers *peers;
     struct incoming *next; /* in peers->incoming */
     struct sr_stream *stream;
     struct link_input input;
-    struct member *member; /* NULL before the hello */
+    struct member *member; /* NULL before the hello, and when it is no member any more */
     uint64_t sequence;     /* counts accepts: the larger, the newer */
     uint64_t heard_ns;
     bool is_ending;
@@ -106,11 +116,10 @@ struct sr_peers {
     uint32_t feature_level;
     struct sr_peer_events events;
     void *arg;
-    struct member *members;
-    size_t member_count;
-    struct outgoing *outgoing; /* as members; the own entry is unused */
-    struct sr_peer_metrics *metrics;
-    struct incoming **current; /* as members: whose frames are delivered */
+    struct member *members; /* the others, those that are leaving too */
+    uint64_t *removed;
+    size_t removed_count;
+    pthread_mutex_t *metrics_mutex; /* apart, so that readers of a const struct can lock it */
     struct incoming *incoming;
     size_t incoming_count;
     uint64_t accepted;
@@ -118,7 +127,7 @@ struct sr_peers {
     struct sr_tls *client_tls;
     struct sr_listener *listener;
     uv_timer_t tick;
-    size_t references; /* handles, streams and look-ups that still call back */
+    size_t references; /* the listener, members and incoming links that are still there */
     bool is_closing;
     char stranger_reported[REASON_MAX]; /* refusals of those who did not say who they are */
     uint64_t stranger_reported_ns;
@@ -127,8 +136,13 @@ struct sr_peers {
 };
 
 /* peers.c */
-struct member *peers_find(const struct sr_peers *peers, uint64_t id);
 void peers_unreference(struct sr_peers *peers);
+
+/* members.c */
+/* One of the others; NULL if it is none. */
+struct member *members_find(const struct sr_peers *peers, uint64_t id);
+bool members_is_removed(const struct sr_peers *peers, uint64_t id);
+void members_unreference(struct member *member);
 
 /* link.c */
 void link_input_init(struct link_input *input);
@@ -138,20 +152,30 @@ void link_input_trim(struct link_input *input);
 /* Call @on_frame for each whole frame. SR_INVALID or SR_LIMIT: the stream is not to be trusted. */
 int link_input_feed(struct link_input *input, struct sr_bytes data, link_frame_cb *on_frame,
                     void *arg, struct sr_err *err);
-/* Queue a hello on @stream and flush. @refusal: "" for none. */
+/* Why a connection is not wanted; NONE and "" when it is. */
+struct refusal {
+    Strongroom__Hello__Refusal code;
+    char text[REASON_MAX]; /* may be told to the other side */
+};
+void link_refuse(struct refusal *refusal, Strongroom__Hello__Refusal code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Queue a hello of ours on @stream and flush: to @target, or the answer to its. */
 void link_send_hello(const struct sr_peers *peers, struct sr_stream *stream, uint64_t target,
-                     uint64_t session, const char *refusal);
-/* Whether @hello, from the other end of @stream, is of a member of this cluster that means us.
- * SR_OK and *ret_member; SR_REFUSED with a text that may be told to the other side. */
-int link_check_hello(const struct sr_peers *peers, const Strongroom__Hello *hello,
-                     const struct sr_stream *stream, struct member **ret_member,
-                     struct sr_err *err);
+                     uint64_t session);
+void link_answer_hello(const struct sr_peers *peers, struct sr_stream *stream,
+                       const Strongroom__Hello *asked, const struct refusal *refusal);
+/* Whether @hello, from the other end of @stream, is of a member of this cluster that means us:
+ * that member, or NULL with @refusal. */
+struct member *link_check_hello(const struct sr_peers *peers, const Strongroom__Hello *hello,
+                                const struct sr_stream *stream, struct refusal *refusal);
 /* Copy @text as one line that can stand in double quotes. */
 void link_copy_printable(char *out, size_t size, const char *text);
 
 /* outgoing.c */
-void outgoing_init(struct outgoing *outgoing, struct sr_peers *peers, size_t index);
+void outgoing_init(struct outgoing *outgoing, struct sr_peers *peers, struct member *member);
 void outgoing_start(struct outgoing *outgoing);
+/* The member's address has changed. */
+void outgoing_move(struct outgoing *outgoing);
 /* Do not wait for the back-off: the member has just shown that it lives. */
 void outgoing_hurry(struct outgoing *outgoing);
 void outgoing_tick(struct outgoing *outgoing, uint64_t now_ns);

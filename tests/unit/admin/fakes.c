@@ -50,11 +50,18 @@ const struct sr_peers *sr_consensus_peers(const struct sr_consensus *consensus)
     return (const void *)&fake;
 }
 
-const struct sr_peer_metrics *sr_peers_metrics(const struct sr_peers *peers, size_t *ret_count)
+size_t sr_peers_metrics(const struct sr_peers *peers,
+                        const struct sr_peer_metrics *ret[SR_MEMBERS_MAX])
 {
     (void)peers;
-    *ret_count = 3;
-    return fake.peers;
+    ret[0] = &fake.peers[1];
+    ret[1] = &fake.peers[2];
+    return 2;
+}
+
+void sr_peers_metrics_done(const struct sr_peers *peers)
+{
+    (void)peers;
 }
 
 const struct sr_raftlog_metrics *sr_raftlog_metrics(const struct sr_raftlog *log)

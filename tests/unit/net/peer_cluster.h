@@ -31,6 +31,7 @@ struct node {
     struct sr_buf last_payload;
     unsigned ups[MEMBERS];
     unsigned downs[MEMBERS];
+    uint64_t removed_by; /* who told us so */
     bool is_done;
 };
 
@@ -71,6 +72,8 @@ struct puppet {
     unsigned pongs;
     unsigned others;
     char refusal[256];
+    Strongroom__Hello__Refusal refusal_code;
+    uint64_t compatible; /* in its hello */
     uint64_t session;
     struct sr_err reason;
 };

@@ -81,6 +81,8 @@ static void open_first(struct cluster *cluster)
     cluster_open_node(cluster, 0, "node-1", CLUSTER_ID);
 }
 
+#define REFUSED(name) STRONGROOM__HELLO__REFUSAL__##name
+
 static void set_cluster(Strongroom__Hello *hello)
 {
     hello->cluster_id++;
@@ -111,8 +113,13 @@ static void set_format(Strongroom__Hello *hello)
     hello->format = SR_PEER_FORMAT + 1;
 }
 
+static void set_incompatible(Strongroom__Hello *hello)
+{
+    hello->incompatible = 4;
+}
+
 static void refuse_hello(struct cluster *cluster, void (*spoil)(Strongroom__Hello *hello),
-                         const char *reason)
+                         Strongroom__Hello__Refusal code, const char *reason)
 {
     struct puppet puppet = {0};
     puppet_connect(cluster, &puppet, 0, "node-2");
@@ -132,24 +139,11 @@ static void refuse_hello(struct cluster *cluster, void (*spoil)(Strongroom__Hell
     cluster_run(cluster, puppet_is_closed, &puppet);
     assert_int_equal(puppet.hellos, 1);
     assert_non_null(strstr(puppet.refusal, reason));
+    assert_int_equal(puppet.refusal_code, code);
     assert_int_equal(puppet.session, 5);
     assert_int_equal(puppet.reason.status, SR_OK);
     assert_int_equal(cluster->nodes[0].frames[1] + cluster->nodes[0].frames[2], 0);
     puppet_free(&puppet);
-}
-
-static void a_hello_that_does_not_fit_is_answered_with_the_reason(void **state)
-{
-    (void)state;
-    struct cluster cluster;
-    open_first(&cluster);
-    refuse_hello(&cluster, set_cluster, "cluster id");
-    refuse_hello(&cluster, set_target, "meant for");
-    refuse_hello(&cluster, set_stranger, "not another member");
-    refuse_hello(&cluster, set_self, "not another member");
-    refuse_hello(&cluster, set_other, "certificate does not name");
-    refuse_hello(&cluster, set_format, "peer format 2");
-    cluster_close(&cluster);
 }
 
 static void greet(struct cluster *cluster, struct puppet *puppet)
@@ -158,6 +152,26 @@ static void greet(struct cluster *cluster, struct puppet *puppet)
     cluster_run(cluster, puppet_is_greeted, puppet);
     assert_int_equal(puppet->hellos, 1);
     assert_string_equal(puppet->refusal, "");
+}
+
+static void a_hello_that_does_not_fit_is_answered_with_the_reason(void **state)
+{
+    (void)state;
+    struct cluster cluster;
+    open_first(&cluster);
+    refuse_hello(&cluster, set_cluster, REFUSED(WRONG_CLUSTER), "cluster id");
+    refuse_hello(&cluster, set_target, REFUSED(WRONG_MEMBER), "meant for");
+    refuse_hello(&cluster, set_stranger, REFUSED(WRONG_MEMBER), "not another member");
+    refuse_hello(&cluster, set_self, REFUSED(WRONG_MEMBER), "not another member");
+    refuse_hello(&cluster, set_other, REFUSED(CERTIFICATE), "certificate does not name");
+    refuse_hello(&cluster, set_format, REFUSED(FORMAT), "peer format 2");
+    refuse_hello(&cluster, set_incompatible, REFUSED(FORMAT), "peer features 0x4");
+    /* What may be ignored is. */
+    struct puppet puppet = {.compatible = UINT64_MAX};
+    puppet_connect(&cluster, &puppet, 0, "node-2");
+    greet(&cluster, &puppet);
+    puppet_free(&puppet);
+    cluster_close(&cluster);
 }
 
 static void a_newer_connection_supersedes_the_older(void **state)

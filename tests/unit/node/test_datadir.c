@@ -103,6 +103,19 @@ static void refused(struct fixture *fixture, int status, const char *words)
     }
 }
 
+static void one_of_a_removed_member_stays_closed(void **state)
+{
+    struct fixture *fixture = *state;
+    struct sr_datadir dir;
+    struct sr_err err = {0};
+    open_and_close(fixture, true);
+    assert_int_equal(sr_datadir_open(&fixture->config, &dir, &err), SR_OK);
+    assert_int_equal(sr_datadir_mark_removed(&dir, &err), SR_OK);
+    sr_datadir_close(&dir);
+    refused(fixture, SR_REMOVED, "was removed from the cluster");
+    refused(fixture, SR_REMOVED, "empty data_dir");
+}
+
 static void it_is_born_and_opens_again(void **state)
 {
     struct fixture *fixture = *state;
@@ -221,6 +234,7 @@ int main(void)
         TEST(it_is_born_and_opens_again),
         TEST(it_is_used_by_one_node_at_a_time),
         TEST(it_belongs_to_one_cluster_and_member),
+        TEST(one_of_a_removed_member_stays_closed),
         TEST(a_newer_format_is_refused),
         TEST(a_cut_format_file_is_refused),
         TEST(a_lost_part_is_a_loss),
