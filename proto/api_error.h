@@ -58,12 +58,40 @@ enum sr_grpc_code {
     X(NOT_LEADER, FAILED_PRECONDITION, "etcdserver: not leader")                                   \
     X(BAD_TRANSFEREE, FAILED_PRECONDITION, "etcdserver: bad leader transferee")                    \
     X(TRANSFER_TIMED_OUT, UNKNOWN, "etcdserver: request timed out, leader transfer took too long") \
+    X(MEMBER_URLS_INVALID, INVALID_ARGUMENT, "etcdserver: given member URLs are invalid")          \
+    X(MEMBER_NOT_FOUND, NOT_FOUND, "etcdserver: member not found")                                 \
+    X(MEMBER_EXISTS, FAILED_PRECONDITION, "etcdserver: member ID already exist")                   \
+    X(PEER_URL_EXISTS, FAILED_PRECONDITION, "etcdserver: Peer URLs already exists")                \
+    X(NOT_A_LEARNER, FAILED_PRECONDITION, "etcdserver: can only promote a learner member")         \
+    X(LEARNER_NOT_READY, FAILED_PRECONDITION,                                                      \
+      "etcdserver: can only promote a learner member which is in sync with leader")                \
+    X(TOO_MANY_LEARNERS, FAILED_PRECONDITION, "etcdserver: too many learner members in cluster")   \
+    X(NOT_ENOUGH_STARTED, UNKNOWN,                                                                 \
+      "etcdserver: re-configuration failed due to not enough started members")                     \
+    X(UNHEALTHY, UNAVAILABLE, "etcdserver: unhealthy cluster")                                     \
+    X(NOT_FOR_LEARNER, UNAVAILABLE, "etcdserver: rpc not supported for learner")                   \
     X(KEY_TOO_LONG, INVALID_ARGUMENT,                                                              \
       "strongroom: key is longer than 465 bytes, the longest that can be stored")                  \
     X(RESPONSE_TOO_LARGE, RESOURCE_EXHAUSTED,                                                      \
       "strongroom: response is larger than 256 MiB: ask for it in pages, with limit")              \
     X(ANSWER_FORGOTTEN, ALREADY_EXISTS,                                                            \
       "strongroom: the request with this id took effect, its answer was too large to keep")        \
+    X(CLUSTER_UNKNOWN, UNAVAILABLE,                                                                \
+      "strongroom: the record of the cluster's members is not there yet: try again")               \
+    X(CLUSTER_CHANGED, ABORTED,                                                                    \
+      "strongroom: the cluster's members have changed meanwhile: look again and repeat")           \
+    X(CLUSTER_LEVEL, FAILED_PRECONDITION,                                                          \
+      "strongroom: members cannot be changed while one of them runs a version that does not know " \
+      "how, or has not been seen yet: upgrade and start all of them")                              \
+    X(MEMBER_INVALID, INVALID_ARGUMENT,                                                            \
+      "strongroom: the member's name, zone, addresses or token are not valid")                     \
+    X(MEMBER_NAME_EXISTS, FAILED_PRECONDITION, "strongroom: another member has this name")         \
+    X(MEMBER_REMOVED, FAILED_PRECONDITION,                                                         \
+      "strongroom: the id is that of a removed member, which never comes back")                    \
+    X(MEMBER_CLAIMED, FAILED_PRECONDITION,                                                         \
+      "strongroom: this place in the cluster is already taken")                                    \
+    X(TOO_MANY_MEMBERS, FAILED_PRECONDITION, "strongroom: a cluster has at most 9 members")        \
+    X(ALARM_INVALID, INVALID_ARGUMENT, "strongroom: unknown alarm")                                \
     X(STORE_FAILED, UNAVAILABLE,                                                                   \
       "strongroom: this node cannot trust its disk and has stopped serving")
 

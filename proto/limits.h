@@ -75,10 +75,25 @@
 #define SR_PEER_ENVELOPE_BYTES_MAX (256 * 1024)
 /* Waiting to be written to one peer; beyond: messages are dropped, raft sends them again. */
 #define SR_PEER_WRITE_BYTES_MAX (32 * 1024 * 1024)
-#define SR_MEMBERS_MAX          9
+
+/* ---- Cluster ---- */
+
+/* Beyond seven voters a majority gets slower and nothing gets safer; room for two that learn. */
+#define SR_MEMBERS_MAX 9
 /* A configuration entry of that many members, as libraft packs it: 9 bytes, and for each an id, a
  * short name of ours and a role. */
 #define SR_CONFIGURATION_BYTES_MAX 512
+/* etcd's bound for members that only learn: each costs the leader a full copy of its traffic. */
+#define SR_LEARNERS_MAX 1
+/* Of one member. */
+#define SR_CLIENT_URLS_MAX 16
+/* Ids of removed members that are remembered, to tell them that they were removed; one that is
+ * older than this is refused as unknown. */
+#define SR_REMOVED_MAX 4096
+/* Two kinds for each member. */
+#define SR_ALARMS_MAX (2 * SR_MEMBERS_MAX)
+/* SHA-256 of a token that claims a place in the cluster. */
+#define SR_TOKEN_HASH_BYTES 32
 
 /* ---- Storage ---- */
 

@@ -231,14 +231,10 @@ static void forget_unknown(ProtobufCMessage *message)
     }
 }
 
-ProtobufCMessage *sr_message_unpack(const ProtobufCMessageDescriptor *descriptor,
-                                    struct sr_arena *arena, const uint8_t *data, size_t size,
-                                    struct sr_err *err)
+static ProtobufCMessage *unpack_checked(const ProtobufCMessageDescriptor *descriptor,
+                                        struct sr_arena *arena, const uint8_t *data, size_t size,
+                                        struct sr_err *err)
 {
-    bool unknown = false;
-    if (check(descriptor, data, size, &unknown, err) != SR_OK) {
-        return NULL;
-    }
     struct arena_source source = {.arena = arena};
     ProtobufCAllocator allocator = {
         .alloc = arena_alloc, .free = arena_free, .allocator_data = &source};
@@ -249,8 +245,35 @@ ProtobufCMessage *sr_message_unpack(const ProtobufCMessageDescriptor *descriptor
                    : sr_err_set(err, SR_INVALID, "message: malformed"));
         return NULL;
     }
-    if (unknown) {
+    return message;
+}
+
+ProtobufCMessage *sr_message_unpack(const ProtobufCMessageDescriptor *descriptor,
+                                    struct sr_arena *arena, const uint8_t *data, size_t size,
+                                    struct sr_err *err)
+{
+    bool unknown = false;
+    if (check(descriptor, data, size, &unknown, err) != SR_OK) {
+        return NULL;
+    }
+    ProtobufCMessage *message = unpack_checked(descriptor, arena, data, size, err);
+    if (message != NULL && unknown) {
         forget_unknown(message);
     }
     return message;
+}
+
+ProtobufCMessage *sr_message_unpack_known(const ProtobufCMessageDescriptor *descriptor,
+                                          struct sr_arena *arena, const uint8_t *data, size_t size,
+                                          struct sr_err *err)
+{
+    bool unknown = false;
+    if (check(descriptor, data, size, &unknown, err) != SR_OK) {
+        return NULL;
+    }
+    if (unknown) {
+        (void)sr_err_set(err, SR_FORMAT, "message: a field that this version does not know");
+        return NULL;
+    }
+    return unpack_checked(descriptor, arena, data, size, err);
 }

@@ -24,5 +24,10 @@ int sr_message_check(const ProtobufCMessageDescriptor *descriptor, const uint8_t
 ProtobufCMessage *sr_message_unpack(const ProtobufCMessageDescriptor *descriptor,
                                     struct sr_arena *arena, const uint8_t *data, size_t size,
                                     struct sr_err *err);
+/* The same, but SR_FORMAT when there is a field that the descriptor does not have: what a newer
+ * version wrote is never half understood. */
+ProtobufCMessage *sr_message_unpack_known(const ProtobufCMessageDescriptor *descriptor,
+                                          struct sr_arena *arena, const uint8_t *data, size_t size,
+                                          struct sr_err *err);
 
 #endif

@@ -5,7 +5,7 @@
  * random numbers or at who this node is.
  *
  *   unpack ──► remembered? ──yes──► the first answer again
- *                  └──no──► validate ──► execute ──► remember, if it has an id
+ *                  └──no──► alarm? ──no──► validate ──► execute ──► remember, if it has an id
  */
 #include <string.h>
 
@@ -17,6 +17,7 @@
 #include "proto/message.h"
 #include "proto/validate.h"
 #include "storage/change.h"
+#include "storage/cluster_record.h"
 #include "storage/requests.h"
 #include "storage/txn.h"
 
@@ -127,6 +128,10 @@ static int execute(struct sr_store *store, const Strongroom__Command *command,
         rc = apply_compaction(store, store->applying->hash, command->compaction, &outcome->error,
                               err);
         break;
+    case STRONGROOM__COMMAND__OPERATION_CLUSTER:
+        rc = sr_cluster_apply(store, store->applying->hash, command->cluster, reply,
+                              &outcome->error, err);
+        break;
     default:
         return sr_err_set(err, SR_FORMAT, "an operation that this version does not know");
     }
@@ -161,6 +166,11 @@ static int execute_once(struct sr_store *store, const Strongroom__Command *comma
         if (rc != SR_NOT_FOUND) {
             return rc;
         }
+    }
+    outcome->error = sr_cluster_refuses(store, command);
+    if (outcome->error != SR_API_NONE) {
+        outcome->revision = store->apply.revision;
+        return SR_OK; /* not remembered: when the alarm is gone, the same request may succeed */
     }
     struct sr_reply reply = {.wanted = wanted || has_id,
                              .limit = body_limit(store->applying, wanted)};
@@ -199,10 +209,10 @@ static int apply_command(struct sr_store *store, struct sr_bytes packed, uint64_
 {
     struct sr_applying *applying = store->applying;
     sr_arena_reset(&applying->arena);
-    const Strongroom__Command *command = (const Strongroom__Command *)sr_message_unpack(
+    const Strongroom__Command *command = (const Strongroom__Command *)sr_message_unpack_known(
         &strongroom__command__descriptor, &applying->arena, packed.data, packed.size, err);
     if (command == NULL) {
-        return sr_err_set(err, SR_FORMAT, "not a command");
+        return err->status == SR_FORMAT ? SR_FORMAT : sr_err_set(err, SR_FORMAT, "not a command");
     }
     if (command->request_id.len != 0 && command->request_id.len != SR_REQUEST_ID_BYTES) {
         return sr_err_set(err, SR_FORMAT, "a request id of %zu bytes", command->request_id.len);

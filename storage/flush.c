@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/secret.h"
+#include "storage/cluster_record.h"
 #include "storage/record.h"
 #include "storage/requests.h"
 #include "storage/store_internal.h"
@@ -100,6 +101,8 @@ static int fill(struct flush *flush, struct sr_err *err)
         rc = put_log(flush, err);
         if (rc == SR_OK)
             rc = sr_requests_write(store, flush->txn, flush->memtable->remembered, err);
+        if (rc == SR_OK)
+            rc = sr_cluster_write(store, flush->txn, flush->memtable->cluster, err);
     }
     if (rc == SR_OK)
         rc = sr_unindexed_drain(store, flush->txn, &flush->unindexed, err);
@@ -157,6 +160,9 @@ static void finish(struct flush *flush)
              atomic_load_explicit(&memtable->entries, memory_order_relaxed));
     sr_requests_release(memtable->remembered);
     memtable->remembered = NULL;
+    sr_cluster_unref(store->cluster_durable);
+    store->cluster_durable = memtable->cluster;
+    memtable->cluster = NULL;
     sr_memtable_unref(memtable);
 }
 

@@ -104,6 +104,23 @@ int sr_meta_put_box(struct sr_lmdb *lmdb, MDB_txn *txn, const char *name, struct
     return rc;
 }
 
+int sr_meta_box_size(const struct sr_lmdb *lmdb, MDB_txn *txn, const char *name, size_t *ret_size,
+                     struct sr_err *err)
+{
+    MDB_val key = sr_lmdb_val(sr_bytes_of(name));
+    MDB_val box;
+    int rc = mdb_get(txn, lmdb->meta, &key, &box);
+
+    if (rc == MDB_NOTFOUND)
+        return SR_NOT_FOUND;
+    if (rc != 0)
+        return sr_lmdb_failed(rc, "read meta", err);
+    if (box.mv_size < SR_BOX_OVERHEAD_BYTES)
+        return sr_err_set(err, SR_CORRUPT, "meta: %s has %zu bytes", name, box.mv_size);
+    *ret_size = box.mv_size - SR_BOX_OVERHEAD_BYTES;
+    return SR_OK;
+}
+
 int sr_meta_get_box(struct sr_opener *opener, MDB_txn *txn, const char *name, uint8_t *out,
                     size_t size, struct sr_err *err)
 {

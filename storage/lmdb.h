@@ -2,7 +2,7 @@
  *
  * The LMDB environment of a store: its tables, its key order, and sealing in and out of it.
  *
- *   meta     name                      "format": clear; "check", "state": boxes
+ *   meta     name                      "format": clear; "check", "state", "cluster": boxes
  *   epoch    number u32                salt 32, DEK id u32
  *   idx      ek, ~revision u64         box of the header; ordered by name, newest first
  *   log      revision u64, sub u32,    ek and box of header and value, cut into pieces of
@@ -104,6 +104,9 @@ void sr_opener_close(struct sr_opener *opener);
  * box or does not authenticate. */
 int sr_box_open(struct sr_opener *opener, MDB_txn *txn, uint32_t domain, struct sr_bytes aad,
                 struct sr_bytes box, uint8_t *out, struct sr_err *err);
+/* How many bytes value @name of `meta` holds; SR_NOT_FOUND without @err. */
+int sr_meta_box_size(const struct sr_lmdb *lmdb, MDB_txn *txn, const char *name, size_t *ret_size,
+                     struct sr_err *err);
 /* Open value @name of `meta`, which must hold @size bytes. */
 int sr_meta_get_box(struct sr_opener *opener, MDB_txn *txn, const char *name, uint8_t *out,
                     size_t size, struct sr_err *err);

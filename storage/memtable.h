@@ -29,6 +29,7 @@ struct sr_state {
 };
 
 struct sr_remembered; /* storage/requests.h */
+struct sr_cluster;    /* storage/cluster_record.h */
 struct sr_memtable_index;
 
 struct sr_memtable {
@@ -43,7 +44,8 @@ struct sr_memtable {
     struct sr_remembered *remembered_last;
     size_t remembered_bytes; /* counted towards memtable_bytes_max */
 
-    struct sr_state state; /* set by the freeze */
+    struct sr_state state;      /* set by the freeze */
+    struct sr_cluster *cluster; /* likewise: a reference; NULL: there is no record yet */
 };
 
 /* One version. Immutable once it can be reached. */

@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 
-enum { EVENT_PUT = 1, EVENT_DELETE = 2, EVENT_COMPACTION = 3 };
+enum { EVENT_PUT = 1, EVENT_DELETE = 2, EVENT_COMPACTION = 3, EVENT_CLUSTER = 4 };
 
 struct sr_statehash {
     EVP_MD *sha256; /* fetched once: looking it up costs more than hashing */
@@ -73,6 +73,15 @@ void sr_statehash_compaction(struct sr_statehash *hash, int64_t compact_revision
     event[0] = EVENT_COMPACTION;
     sr_put_u64(event + 1, (uint64_t)compact_revision);
     update(hash, event, sizeof(event));
+}
+
+void sr_statehash_cluster(struct sr_statehash *hash, struct sr_bytes record)
+{
+    uint8_t head[1 + 4];
+    head[0] = EVENT_CLUSTER;
+    sr_put_u32(head + 1, (uint32_t)record.size);
+    update(hash, head, sizeof(head));
+    update(hash, record.data, record.size);
 }
 
 int sr_statehash_end(struct sr_statehash *hash, uint8_t ret_hash[SR_STATE_HASH_BYTES],

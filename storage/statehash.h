@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The state hash (P5): a chain of SHA-256, one link for each revision and each compaction,
+ * The state hash (P5): a chain of SHA-256, one link for each revision, each compaction and
+ * each change of the cluster record,
  *
  *   H' = SHA-256(H || revision || events of the revision, in order)
  *
@@ -25,6 +26,8 @@ void sr_statehash_begin(struct sr_statehash *hash, const uint8_t previous[SR_STA
 void sr_statehash_event(struct sr_statehash *hash, struct sr_bytes key, struct sr_bytes value,
                         const struct sr_version *version);
 void sr_statehash_compaction(struct sr_statehash *hash, int64_t compact_revision);
+/* @record: the packed one that follows. */
+void sr_statehash_cluster(struct sr_statehash *hash, struct sr_bytes record);
 /* SR_CRYPTO. */
 int sr_statehash_end(struct sr_statehash *hash, uint8_t ret_hash[SR_STATE_HASH_BYTES],
                      struct sr_err *err);

@@ -5,6 +5,8 @@
 
 #include "base/alloc.h"
 #include "base/check.h"
+#include "proto/level.h"
+#include "storage/cluster_record.h"
 #include "storage/store_internal.h"
 
 static void set_options(struct sr_store *store, const struct sr_store_options *options)
@@ -19,6 +21,8 @@ static void set_options(struct sr_store *store, const struct sr_store_options *o
         store->options.memtable_bytes_max = (size_t)SR_MEMTABLE_BYTES_MAX;
     if (store->options.unindexed_entries_max == 0)
         store->options.unindexed_entries_max = SR_UNINDEXED_ENTRIES_MAX;
+    if (store->options.feature_level == 0)
+        store->options.feature_level = SR_FEATURE_LEVEL;
 }
 
 /* What the last flush left, what its index lacks, and the memory of request ids. */
@@ -34,6 +38,8 @@ static int load(struct sr_store *store, struct sr_err *err)
     if (rc == SR_OK)
         rc = sr_state_unpack(packed, &store->durable, &store->compaction, &store->unindexed.indexed,
                              err);
+    if (rc == SR_OK)
+        rc = sr_cluster_load(store, txn, err);
     if (rc == SR_OK)
         rc = sr_unindexed_load(store, txn, err);
     if (rc == SR_OK) {
@@ -100,6 +106,8 @@ static void drop_memtable(struct sr_memtable *memtable)
         return;
     sr_requests_release(memtable->remembered);
     memtable->remembered = NULL;
+    sr_cluster_unref(memtable->cluster);
+    memtable->cluster = NULL;
     sr_memtable_unref(memtable);
 }
 
@@ -119,6 +127,9 @@ void sr_store_close(struct sr_store *store)
     sr_unindexed_close(&store->unindexed);
     sr_applying_free(store->applying);
     sr_requests_free(store->requests);
+    sr_cluster_unref(store->cluster);
+    sr_cluster_unref(store->cluster_published);
+    sr_cluster_unref(store->cluster_durable);
     sr_opener_close(&store->opener);
     sr_lmdb_close(&store->lmdb);
     pthread_mutex_destroy(&store->mutex);
@@ -136,12 +147,24 @@ static size_t bytes_of(const struct sr_memtable *memtable)
     return memtable == NULL ? 0 : atomic_load_explicit(&memtable->bytes, memory_order_relaxed);
 }
 
+/* Under the mutex. */
+static void publish_cluster(struct sr_store *store)
+{
+    if (store->cluster == store->cluster_published)
+        return;
+    sr_cluster_unref(store->cluster_published);
+    store->cluster_published = sr_cluster_ref(store->cluster);
+    atomic_store(&store->alarms, store->cluster->alarms);
+    atomic_store(&store->cluster_epoch, store->cluster->epoch);
+}
+
 void sr_store_publish(struct sr_store *store, uint64_t index)
 {
     sr_view_end(store->writer);
     store->apply.applied_index = index;
     pthread_mutex_lock(&store->mutex);
     store->published = store->apply;
+    publish_cluster(store);
     sr_gauge_set(&store->metrics.memtable_entries,
                  (int64_t)(entries_of(store->active) + entries_of(store->frozen)));
     sr_gauge_set(&store->metrics.memtable_bytes,
@@ -188,6 +211,7 @@ bool sr_store_freeze(struct sr_store *store, bool force)
     if (sr_view_is_open(store->writer) || atomic_load(&store->failed))
         return false;
     active->state = store->apply;
+    active->cluster = sr_cluster_ref(store->cluster);
     store->frozen_index = store->apply.applied_index;
     fresh = sr_memtable_new(store->hash_key);
     pthread_mutex_lock(&store->mutex);

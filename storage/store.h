@@ -41,6 +41,7 @@ struct sr_store_options {
     size_t memtable_entries_max;  /* 0: SR_MEMTABLE_ENTRIES_MAX */
     size_t memtable_bytes_max;    /* 0: SR_MEMTABLE_BYTES_MAX */
     size_t unindexed_entries_max; /* 0: SR_UNINDEXED_ENTRIES_MAX */
+    unsigned feature_level;       /* commands of a higher one fail the store; 0: SR_FEATURE_LEVEL */
     uint64_t disk_reserve_bytes;  /* below this much free disk sr_store_has_space is false */
 };
 

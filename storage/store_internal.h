@@ -2,8 +2,8 @@
  *
  * The inside of a store, and who may touch what:
  *
- *   apply thread   apply, active, writer, requests (the memory of request ids)
- *   flush thread   lmdb.session, compaction, unindexed
+ *   apply thread   apply, active, writer, cluster, requests (the memory of request ids)
+ *   flush thread   lmdb.session, compaction, unindexed, cluster_durable
  *   mutex          published, durable, the four tables as pointers, views, failure
  *
  * The apply thread changes `apply` as it works through a batch and calls sr_store_publish at its
@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "storage/cluster.h"
 #include "storage/lmdb.h"
 #include "storage/memtable.h"
 #include "storage/mvcc.h"
@@ -42,18 +43,22 @@ struct sr_store {
     /* Apply thread. */
     struct sr_state apply; /* the state in the making */
     struct sr_requests *requests;
+    struct sr_cluster *cluster;   /* the record in the making; NULL: there is none yet */
     struct sr_applying *applying; /* NULL before the first entry */
     struct sr_view *writer;
     uint64_t frozen_index; /* applied index of the last freeze */
 
     /* Flush thread. */
     struct sr_compaction compaction;
-    size_t idx_leaves; /* of the index in LMDB, at the last refresh */
+    struct sr_cluster *cluster_durable; /* what LMDB has */
+    size_t idx_leaves;                  /* of the index in LMDB, at the last refresh */
     struct sr_opener opener;
 
     pthread_mutex_t mutex; /* guards what follows; held for a few instructions only */
     struct sr_state published;
     struct sr_state durable;
+    struct sr_cluster *cluster_published;
+    struct sr_store_check check;
     struct sr_memtable *active;
     struct sr_memtable *frozen; /* NULL: nothing to flush */
     struct sr_unindexed unindexed;
@@ -62,6 +67,8 @@ struct sr_store {
     struct sr_err failure; /* status SR_OK: none */
 
     atomic_bool failed;
+    _Atomic uint64_t cluster_epoch; /* of the published record */
+    atomic_uint alarms;             /* likewise */
     atomic_bool has_space;
     atomic_bool compaction_pending;
     /* Set before the transaction that removes versions for it commits: a view whose own compact

@@ -14,7 +14,6 @@
 #include "base/alloc.h"
 
 #define TEXT_MAX 4096 /* a path or an address */
-#define URLS_MAX 16   /* of one member */
 
 /* The unnamed structs inside struct sr_config. */
 #define CLUSTER   __typeof__(((struct sr_config *)0)->cluster)
@@ -44,7 +43,7 @@ static const cyaml_schema_field_t member_fields[] = {
     CYAML_FIELD_STRING_PTR("peer_address", REQUIRED, struct sr_config_member, peer_address, 1,
                            TEXT_MAX),
     CYAML_FIELD_SEQUENCE("client_urls", REQUIRED, struct sr_config_member, client_urls, &url_value,
-                         1, URLS_MAX),
+                         1, SR_CLIENT_URLS_MAX),
     CYAML_FIELD_END};
 
 static const cyaml_schema_value_t member_value = {
@@ -263,7 +262,8 @@ static int explain(const struct sr_config_source *source, const struct complaint
     case CYAML_ERR_SEQUENCE_ENTRIES_MAX:
         trace_path(complaint, 1, path, sizeof(path));
         return sr_config_refuse(source, err, path, "at most %d entries",
-                                strstr(path, "client_urls") != NULL ? URLS_MAX : SR_MEMBERS_MAX);
+                                strstr(path, "client_urls") != NULL ? SR_CLIENT_URLS_MAX
+                                                                    : SR_MEMBERS_MAX);
     default:
         trace_path(complaint, 0, path, sizeof(path));
         return sr_config_refuse(source, err, path, "%s", complaint->sentence);

@@ -2,74 +2,31 @@
 #include "node/config/validate.h"
 
 #include <arpa/inet.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
-
-#define NAME_BYTES_MAX 63 /* of a DNS label (RFC 1035) */
+#include "proto/member.h"
 
 /* ---- Names ---- */
-
-static bool is_name(const char *text)
-{
-    size_t size = strlen(text);
-    return size >= 1 && size <= NAME_BYTES_MAX &&
-           strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == size && text[0] != '-' &&
-           text[size - 1] != '-';
-}
 
 static int check_name(const struct sr_config_source *source, const char *path, const char *text,
                       struct sr_err *err)
 {
-    if (is_name(text)) {
+    if (sr_is_name(text)) {
         return SR_OK;
     }
     return sr_config_refuse(source, err, path,
                             "must be 1 to %d of a-z, 0-9 and '-', the first and last not '-'",
-                            NAME_BYTES_MAX);
+                            SR_NAME_BYTES_MAX);
 }
 
 /* ---- Addresses ---- */
 
-/* Split "host:port" or "[v6]:port"; false when it is neither. */
-static bool split_address(const char *text, char *ret_host, size_t host_max)
-{
-    const char *colon = strrchr(text, ':');
-    if (colon == NULL || colon == text) {
-        return false;
-    }
-    const char *digits = colon + 1;
-    size_t count = strspn(digits, "0123456789");
-    if (count == 0 || count > 5 || digits[count] != 0 || digits[0] == '0') {
-        return false;
-    }
-    unsigned port = 0;
-    for (size_t i = 0; i < count; i++) {
-        port = port * 10 + (unsigned)(digits[i] - '0');
-    }
-    const char *host = text;
-    size_t host_size = (size_t)(colon - text);
-    bool bracketed = host[0] == '[' && host_size > 2 && host[host_size - 1] == ']';
-    if (bracketed) {
-        host++;
-        host_size -= 2;
-    }
-    bool has_colon = memchr(host, ':', host_size) != NULL;
-    if (port > 65535 || host_size >= host_max || has_colon != bracketed) {
-        return false;
-    }
-    memcpy(ret_host, host, host_size);
-    ret_host[host_size] = 0;
-    return strcspn(ret_host, " /@[]") == host_size;
-}
-
 static int check_address(const struct sr_config_source *source, const char *path, const char *text,
                          struct sr_err *err)
 {
-    char host[NI_MAXHOST];
-    if (split_address(text, host, sizeof(host))) {
+    if (sr_is_address(text)) {
         return SR_OK;
     }
     return sr_config_refuse(source, err, path,
@@ -78,8 +35,8 @@ static int check_address(const struct sr_config_source *source, const char *path
 
 static bool is_loopback(const char *address)
 {
-    char host[NI_MAXHOST];
-    if (!split_address(address, host, sizeof(host))) {
+    char host[SR_HOST_BYTES_MAX + 1];
+    if (!sr_split_address(address, host)) {
         return false;
     }
     struct in_addr v4;
@@ -96,10 +53,7 @@ static bool is_loopback(const char *address)
 static int check_url(const struct sr_config_source *source, const char *path, const char *text,
                      struct sr_err *err)
 {
-    static const char scheme[] = "https://";
-    char host[NI_MAXHOST];
-    if (strncmp(text, scheme, sizeof(scheme) - 1) == 0 &&
-        split_address(text + sizeof(scheme) - 1, host, sizeof(host))) {
+    if (sr_is_client_url(text)) {
         return SR_OK;
     }
     return sr_config_refuse(source, err, path, "must be https://host:port, without a path");
