@@ -10,5 +10,9 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 int command_keygen(int argc, char **argv);
 int command_pki(int argc, char **argv);
+int command_member(int argc, char **argv);
+int command_status(int argc, char **argv);
+int command_drain(int argc, char **argv);
+int command_move_leader(int argc, char **argv);
 
 #endif

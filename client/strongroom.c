@@ -14,9 +14,13 @@ static void print_help(FILE *out)
     fputs(
         "usage: strongroom COMMAND [...]\n"
         "\n"
-        "  keygen    make a master key for a node\n"
-        "  pki       make a certificate authority, and certificates for nodes and clients\n"
-        "  version   print the version\n"
+        "  keygen       make a master key for a node\n"
+        "  pki          make a certificate authority, and certificates for nodes and clients\n"
+        "  status       who leads, how far each member is, what the cluster survives\n"
+        "  member       list, add, remove, update or promote members\n"
+        "  move-leader  hand leadership to a member\n"
+        "  drain        make a member hand over, finish, and exit\n"
+        "  version      print the version\n"
         "\n"
         "`strongroom COMMAND --help` has more. Records are read and written with etcdctl, or any\n"
         "other client of etcd's v3 API.\n",
@@ -46,8 +50,16 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"keygen", command_keygen},     {"pki", command_pki},     {"version", command_version},
-    {"--version", command_version}, {"--help", command_help}, {"-h", command_help},
+    {"keygen", command_keygen},
+    {"pki", command_pki},
+    {"version", command_version},
+    {"member", command_member},
+    {"status", command_status},
+    {"drain", command_drain},
+    {"move-leader", command_move_leader},
+    {"--version", command_version},
+    {"--help", command_help},
+    {"-h", command_help},
     {"help", command_help},
 };
 
