@@ -213,6 +213,11 @@ static void describe_members(struct sr_node *node)
     }
 }
 
+static void ask_stop(void *arg)
+{
+    sr_node_ask_stop(arg);
+}
+
 static void start_services(struct sr_node *node, const uint64_t *loop_origins)
 {
     describe_members(node);
@@ -224,6 +229,8 @@ static void start_services(struct sr_node *node, const uint64_t *loop_origins)
         .store = node->store,
         .consensus = node->consensus,
         .request_timeout_ms = node->config->client.request_timeout_ms,
+        .ask_stop = ask_stop,
+        .arg = node,
     };
     for (unsigned i = 0; i < node->loop_count; i++) {
         node->services[i] =

@@ -159,6 +159,13 @@ void service_members_answered(struct sr_service *service, struct service_pending
 void service_status(struct sr_service *service, struct sr_call *call, ProtobufCMessage *message);
 void service_alarm(struct sr_service *service, struct sr_call *call, ProtobufCMessage *message);
 
+/* member_status.c: strongroom.v1 */
+void service_member_status(struct sr_service *service, struct sr_call *call,
+                           ProtobufCMessage *message);
+
+/* drain.c: strongroom.v1 */
+void service_drain(struct sr_service *service, struct sr_call *call, ProtobufCMessage *message);
+
 /* move_leader.c */
 void service_move_leader(struct sr_service *service, struct sr_call *call,
                          ProtobufCMessage *message);

@@ -9,6 +9,7 @@
 #include "node/service/internal.h"
 #include "proto/health.pb-c.h"
 #include "proto/message.h"
+#include "proto/strongroom.pb-c.h"
 
 struct method {
     const char *path;
@@ -32,6 +33,9 @@ static const struct method methods[] = {
     {"/etcdserverpb.Maintenance/Alarm", &etcdserverpb__alarm_request__descriptor, service_alarm},
     {"/etcdserverpb.Maintenance/MoveLeader", &etcdserverpb__move_leader_request__descriptor,
      service_move_leader},
+    {"/strongroom.v1.Cluster/MemberStatus", &strongroom__v1__member_status_request__descriptor,
+     service_member_status},
+    {"/strongroom.v1.Cluster/Drain", &strongroom__v1__drain_request__descriptor, service_drain},
     {HEALTH_PATH, &grpc__health__v1__health_check_request__descriptor, service_health},
 };
 #define METHOD_COUNT (sizeof(methods) / sizeof(methods[0]))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The services of the client API (etcd's KV, Cluster and Maintenance, gRPC health): validation,
- * the paths of a write and of a read, and the answers. One struct sr_service a client loop; it
- * owns the calls that wait for consensus or for the rest of a long range.
+ * The services of the client API (etcd's KV, Cluster and Maintenance, strongroom.v1, gRPC health):
+ * validation, the paths of a write and of a read, and the answers. One struct sr_service a client
+ * loop; it owns the calls that wait for consensus or for the rest of a long range.
  */
 #ifndef SR_NODE_SERVICE_SERVICE_H
 #define SR_NODE_SERVICE_SERVICE_H
@@ -32,6 +32,9 @@ struct sr_service_context {
     struct sr_store *store;
     struct sr_consensus *consensus;
     unsigned request_timeout_ms;
+    /* The node is to stop gracefully; any thread. */
+    void (*ask_stop)(void *arg);
+    void *arg;
 };
 
 /* @origin is that of @mailbox, this loop's own (node/state/answer.h). The service also posts to it

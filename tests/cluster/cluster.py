@@ -291,6 +291,31 @@ class Cluster:
     def put(self, key, value, **options):
         assert self.etcdctl("put", key, value, **options).stdout == "OK\n"
 
+    # ---- strongroom ----
+
+    def environment(self, nodes=None, client="app"):
+        """What the network commands of strongroom and the runbooks take from the environment."""
+        return {**os.environ, "ETCDCTL_API": "3",
+                "PATH": f"{STRONGROOM.parent}:{STRONGROOMD.parent}:{os.environ['PATH']}",
+                "STRONGROOM_ENDPOINTS": self.endpoints(nodes),
+                "STRONGROOM_CACERT": self.pki.path("ca.crt"),
+                "STRONGROOM_CERT": self.pki.path(f"{client}.crt"),
+                "STRONGROOM_KEY": self.pki.path(f"{client}.key")}
+
+    def strongroom(self, *arguments, nodes=None, check=True, client="app", env=None):
+        result = subprocess.run([STRONGROOM, *arguments], capture_output=True, text=True,
+                                timeout=PATIENCE_S, check=False,
+                                env={**self.environment(nodes, client), **(env or {})})
+        if check:
+            assert result.returncode == 0, f"strongroom {arguments}: {result.stderr}"
+        return result
+
+    def members(self, nodes=None):
+        """strongroom status, with the members by name."""
+        status = json.loads(self.strongroom("status", "--json", nodes=nodes).stdout)
+        status["members"] = {member["name"]: member for member in status["members"]}
+        return status
+
     def check_alive(self):
         """No node that we started has ended by itself."""
         for node in self.nodes:
