@@ -11,10 +11,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/crc32.h"
 #include "base/secret.h"
 
 #define FORMAT_NUMBER   1
 #define FORMAT_TEXT_MAX 512
+#define CHECKSUM_LINE   "crc32=%08" PRIx32
 
 static int join(char *out, const char *dir, const char *name, struct sr_err *err)
 {
@@ -92,9 +94,12 @@ static int write_format(const struct sr_datadir *dir, struct sr_err *err)
     char fresh[PATH_MAX];
     snprintf(text, sizeof(text),
              "strongroom data directory\n"
-             "format=%d\ncompatible=0\nincompatible=0\n"
+             "format=%d\ncompatible=%" PRIx64 "\nincompatible=0\n"
              "cluster=%016" PRIx64 "\nmember=%016" PRIx64 "\nremoved=%d\nstarted=%d\n",
-             FORMAT_NUMBER, dir->cluster_id, dir->member_id, dir->removed, dir->started);
+             FORMAT_NUMBER, dir->compatible, dir->cluster_id, dir->member_id, dir->removed,
+             dir->started);
+    size_t size = strlen(text);
+    snprintf(text + size, sizeof(text) - size, CHECKSUM_LINE "\n", sr_crc32(text, size));
     if (join(path, dir->path, "format", err) != SR_OK ||
         join(fresh, dir->path, "format.new", err) != SR_OK) {
         return SR_INVALID;
@@ -148,6 +153,19 @@ static bool read_field(const char *text, const char *name, int base, uint64_t *r
     return errno == 0 && end != at + strlen(start) && *end == '\n';
 }
 
+/* The last line is the CRC-32 of those before it. */
+static bool is_whole(const char *text)
+{
+    char expected[32];
+    const char *last = strstr(text, "\ncrc32=");
+    if (last == NULL) {
+        return false;
+    }
+    last++;
+    snprintf(expected, sizeof(expected), CHECKSUM_LINE "\n", sr_crc32(text, (size_t)(last - text)));
+    return strcmp(last, expected) == 0;
+}
+
 static int check_format(struct sr_datadir *dir, const char *text, struct sr_err *err)
 {
     static const char title[] = "strongroom data directory\n";
@@ -166,7 +184,8 @@ static int check_format(struct sr_datadir *dir, const char *text, struct sr_err 
                           ", written by a newer version; this one knows up to %d",
                           dir->path, format, FORMAT_NUMBER);
     }
-    if (!read_field(text, "incompatible", 16, &incompatible) ||
+    if (!is_whole(text) || format < 1 || !read_field(text, "compatible", 16, &dir->compatible) ||
+        !read_field(text, "incompatible", 16, &incompatible) ||
         !read_field(text, "cluster", 16, &cluster) || !read_field(text, "member", 16, &member) ||
         !read_field(text, "started", 10, &started)) {
         return sr_err_set(err, SR_CORRUPT, "%s/format is cut or damaged", dir->path);

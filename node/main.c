@@ -15,7 +15,14 @@
 #include "node/node.h"
 
 /* Exit codes, so that a supervisor can tell what is worth a restart. */
-enum { EXIT_STOPPED = 0, EXIT_FAILED = 1, EXIT_CONFIG = 2, EXIT_REMOVED = 3 };
+enum {
+    EXIT_STOPPED = 0,
+    EXIT_FAILED = 1,
+    EXIT_CONFIG = 2,
+    EXIT_REMOVED = 3,
+    EXIT_DAMAGED = 4,
+    EXIT_DISK = 5
+};
 
 static struct sr_node *running; /* for the signal handler; set once */
 
@@ -49,7 +56,9 @@ static void print_help(void)
          "  --help          print this\n"
          "\n"
          "Exit codes: 0 stopped as asked, 1 failed (the last log line says why),\n"
-         "2 wrong usage or configuration, 3 removed from the cluster: do not start it again.");
+         "2 wrong usage or configuration, 3 removed from the cluster: do not start it again,\n"
+         "4 the data of this node is damaged: rebuild it from its peers,\n"
+         "5 its disk failed: find out why before starting it again.");
 }
 
 struct arguments {
@@ -95,32 +104,41 @@ static int parse(int argc, char **argv, struct arguments *arguments)
     return -1;
 }
 
-static int exit_code(int status)
+/* What @err means for whoever has to act; logs it as the last word on why. */
+static int exit_code(const char *what, const struct sr_err *err)
 {
-    return status == SR_OK ? EXIT_STOPPED : status == SR_REMOVED ? EXIT_REMOVED : EXIT_FAILED;
+    int code = EXIT_FAILED;
+    const char *advice = "";
+    if (err->status == SR_REMOVED) {
+        code = EXIT_REMOVED;
+    } else if (err->status == SR_CORRUPT) {
+        code = EXIT_DAMAGED;
+        advice = " advice=\"the data of this node is damaged: rebuild it from its peers\"";
+    } else if (err->status == SR_IO) {
+        code = EXIT_DISK;
+        advice = " advice=\"see to the disk before starting this node again\"";
+    }
+    sr_log(SR_LOG_FATAL, "node", what, "reason=\"%s\"%s exit_code=%d", err->text, advice, code);
+    return code;
 }
 
 static int run(const struct sr_config *config)
 {
     struct sr_err err = {0};
     struct sr_node *node = NULL;
-    int status = sr_node_start(config, &node, &err);
-    if (status != SR_OK) {
-        sr_log(SR_LOG_FATAL, "node", "cannot start", "reason=\"%s\"", err.text);
-        return exit_code(status);
+    if (sr_node_start(config, &node, &err) != SR_OK) {
+        return exit_code("cannot start", &err);
     }
     running = node;
     handle_signals();
-    status = sr_node_wait(node, &err);
-    if (status != SR_OK) {
-        sr_log(SR_LOG_FATAL, "node", "stopped serving", "reason=\"%s\"", err.text);
-    }
+    int status = sr_node_wait(node, &err);
+    int code = status == SR_OK ? EXIT_STOPPED : exit_code("stopped serving", &err);
     running = NULL;
     sr_node_stop(node);
     if (status == SR_OK) {
         sr_log(SR_LOG_INFO, "node", "stopped", "");
     }
-    return exit_code(status);
+    return code;
 }
 
 int main(int argc, char **argv)

@@ -55,6 +55,7 @@ static struct sr_health look(const struct sr_admin *admin, struct sr_err *err)
                               .store_text = status == SR_OK ? "" : err->text,
                               .has_leader = info.leader != 0,
                               .has_space = sr_store_has_space(node->store),
+                              .log_full = info.log_full,
                               .stopping = atomic_load(node->stopping)};
 }
 

@@ -59,6 +59,7 @@ unsigned sr_health_readyz(const struct sr_health *health, bool verbose, struct s
     const struct check checks[] = {
         store_check(health),
         {"leader", health->has_leader ? NULL : "no leader is known"},
+        {"disk", health->log_full ? "the disk is full and the log waits for space" : NULL},
         {"serving", health->stopping ? "the node is stopping" : NULL},
     };
     return put_checks(checks, sizeof(checks) / sizeof(checks[0]), verbose, page);
@@ -74,7 +75,7 @@ static const char *health_reason(const struct sr_health *health, bool serializab
     if (health->store_status != SR_OK) {
         return "STORE FAILED";
     }
-    if (!health->has_space && !exclude_no_space) {
+    if ((!health->has_space || health->log_full) && !exclude_no_space) {
         return "ALARM NOSPACE";
     }
     if (!health->has_leader && !serializable) {

@@ -15,6 +15,7 @@ struct sr_health {
     const char *store_text; /* that error's own text; "" without one */
     bool has_leader;
     bool has_space;
+    bool log_full;
     bool stopping;
 };
 

@@ -247,7 +247,9 @@ static void expire_waiting(struct sr_core *core)
            proposal_of(batches->own.head)->deadline_ms <= core->now_ms) {
         struct sr_proposal *proposal = proposal_of(sr_core_list_pop(&batches->own));
         sr_core_proposal_refuse(core, proposal,
-                                core->leader == 0 ? SR_API_NO_LEADER : SR_API_TOO_MANY_REQUESTS);
+                                core->leader == 0 ? SR_API_NO_LEADER
+                                : core->log_full  ? SR_API_NO_SPACE
+                                                  : SR_API_TOO_MANY_REQUESTS);
     }
     while (batches->guests.head != NULL &&
            guest_of(batches->guests.head)->deadline_ms <= core->now_ms) {

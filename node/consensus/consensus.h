@@ -85,6 +85,7 @@ void sr_proposal_free(struct sr_proposal *proposal);
  *   TIMED_OUT_LEADER  handed to a leader that was lost: outcome unknown
  *   TIMED_OUT         in the log of a leader that cannot commit it: outcome unknown
  *   TOO_MANY_REQUESTS the leader is full; did not happen
+ *   NO_SPACE          the disk of the leader, this node, is full; did not happen
  *   REQUEST_TOO_LARGE no log entry can hold it; did not happen
  *   STOPPED           this node is leaving; did not happen */
 bool sr_consensus_propose(struct sr_consensus *consensus, struct sr_proposal *proposal);
@@ -110,6 +111,7 @@ struct sr_consensus_info {
     uint64_t last_index;
     uint64_t commit_index;
     uint64_t applied_index;
+    bool log_full; /* this node's disk has no room for the log: nothing is written */
 };
 void sr_consensus_info(const struct sr_consensus *consensus, struct sr_consensus_info *ret_info);
 

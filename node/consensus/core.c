@@ -288,6 +288,11 @@ void sr_core_log_full(struct sr_core *core, bool full)
     core->log_full = full;
 }
 
+void sr_core_state_full(struct sr_core *core, bool full)
+{
+    core->state_full = full;
+}
+
 void sr_core_applied(struct sr_core *core, uint64_t index)
 {
     if (index > core->applies.applied) {
@@ -324,6 +329,7 @@ void sr_core_turn_end(struct sr_core *core)
         sr_core_leadership_hand_over(core);
     } else {
         sr_core_leadership_move(core);
+        sr_core_space_turn(core);
     }
     sr_core_batches_reap(core);
 }
@@ -337,5 +343,6 @@ void sr_core_info(const struct sr_core *core, struct sr_consensus_info *ret_info
         .last_index = core->log_last,
         .commit_index = core->applies.seen,
         .applied_index = core->applies.applied,
+        .log_full = core->log_full,
     };
 }

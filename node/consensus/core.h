@@ -145,6 +145,8 @@ void sr_core_op_done(struct sr_core *core, struct sr_core_op *op);
 void sr_core_task_done(struct sr_core *core, struct sr_core_task *task);
 /* Whether the log waits for space on the disk: nothing is proposed meanwhile. */
 void sr_core_log_full(struct sr_core *core, bool full);
+/* The state finds no space on its disk, or does again. */
+void sr_core_state_full(struct sr_core *core, bool full);
 /* Take over @proposal, @read. */
 void sr_core_propose(struct sr_core *core, struct sr_proposal *proposal);
 void sr_core_read(struct sr_core *core, struct sr_read *read);

@@ -219,6 +219,12 @@ struct sr_core_boot {
     size_t count;
 };
 
+/* How long a full disk has kept us from leading. */
+struct sr_core_space {
+    bool blocked;
+    uint64_t not_before_ms; /* no hand-over before */
+};
+
 struct sr_core {
     struct raft raft;
     struct raft_io io;
@@ -232,6 +238,7 @@ struct sr_core {
     bool stepping_down;
     bool yielding;
     bool log_full;
+    bool state_full;
     uint64_t now_ms; /* of this input */
 
     struct sr_core_peer peers[SR_MEMBERS_MAX]; /* without ourselves */
@@ -260,6 +267,7 @@ struct sr_core {
     struct sr_core_snapshots snapshots;
     uint64_t next_ticket;
     struct raft_transfer transfer;
+    struct sr_core_space space;
     uint64_t move_to; /* whom an operator wants to lead; 0: nobody in particular */
     uint64_t move_until_ms;
 
@@ -381,6 +389,9 @@ void sr_core_leadership_notice(struct sr_core *core);
 void sr_core_leadership_hand_over(struct sr_core *core);
 /* Hand over to whom sr_core_move_leader named, once that is possible. */
 void sr_core_leadership_move(struct sr_core *core);
+
+/* space.c */
+void sr_core_space_turn(struct sr_core *core);
 
 /* snapshots.c */
 void sr_core_snapshots_turn(struct sr_core *core);

@@ -69,6 +69,7 @@ static void on_wake(uv_async_t *wake)
 static void on_tick(uv_timer_t *tick)
 {
     struct sr_consensus *consensus = tick->data;
+    sr_core_state_full(consensus->core, sr_applier_lacks_space(consensus->applier));
     sr_core_tick(consensus->core);
 }
 

@@ -15,6 +15,7 @@ struct sr_writer {
     pthread_t worker_thread;
     struct sr_mailbox ops;
     struct sr_mailbox tasks;
+    struct sr_mailbox pause; /* of the writer on a full disk; only kicked */
     atomic_bool stop;
     atomic_bool failed;
     atomic_bool prepare; /* the worker shall prepare a segment */
@@ -67,7 +68,7 @@ static void write_group(struct sr_writer *writer, struct sr_mail *list)
                    err.text);
             writer->options.on_full(writer->options.arg, true);
         }
-        sr_mailbox_wait(&writer->ops, FULL_RETRY_MS);
+        sr_mailbox_wait(&writer->pause, FULL_RETRY_MS);
         status = sr_raftlog_sync(writer->options.log, &err);
     }
     if (full && status == SR_OK) {
@@ -151,6 +152,7 @@ struct sr_writer *sr_writer_start(const struct sr_writer_options *options)
     writer->options = *options;
     sr_mailbox_init(&writer->ops, UNBOUNDED, NULL, NULL);
     sr_mailbox_init(&writer->tasks, UNBOUNDED, NULL, NULL);
+    sr_mailbox_init(&writer->pause, 1, NULL, NULL);
     sr_check(pthread_create(&writer->writer_thread, NULL, writer_main, writer) == 0);
     sr_check(pthread_create(&writer->worker_thread, NULL, worker_main, writer) == 0);
     pthread_setname_np(writer->writer_thread, "sr-log-writer");
@@ -162,6 +164,7 @@ void sr_writer_stop(struct sr_writer *writer)
 {
     atomic_store(&writer->stop, true);
     sr_mailbox_kick(&writer->ops);
+    sr_mailbox_kick(&writer->pause);
     sr_mailbox_kick(&writer->tasks);
     pthread_join(writer->writer_thread, NULL);
     pthread_join(writer->worker_thread, NULL);
@@ -169,6 +172,7 @@ void sr_writer_stop(struct sr_writer *writer)
     do_tasks(writer, sr_mailbox_take(&writer->tasks));
     sr_mailbox_close(&writer->ops);
     sr_mailbox_close(&writer->tasks);
+    sr_mailbox_close(&writer->pause);
     sr_free(writer);
 }
 

@@ -128,6 +128,8 @@ struct sr_buf *service_reply_buffer(struct sr_service *service);
  * return. ---- */
 
 /* write.c */
+/* Whether this node's disk has room for puts: in its database and in its log. */
+bool service_has_space(const struct sr_service_context *context);
 void service_put(struct sr_service *service, struct sr_call *call, ProtobufCMessage *message);
 void service_delete_range(struct sr_service *service, struct sr_call *call,
                           ProtobufCMessage *message);

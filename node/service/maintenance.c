@@ -29,7 +29,7 @@ void service_status(struct sr_service *service, struct sr_call *call, ProtobufCM
     if (info.leader == 0) {
         errors[response.n_errors++] = no_leader;
     }
-    if (!sr_store_has_space(context->store)) {
+    if (!service_has_space(context)) {
         snprintf(no_space, sizeof(no_space), "memberID:%" PRIu64 " alarm:NOSPACE ",
                  context->member_id);
         errors[response.n_errors++] = no_space;
@@ -56,7 +56,7 @@ static void reply_alarms(struct sr_service *service, struct sr_call *call,
     Etcdserverpb__AlarmMember *alarms[1] = {&no_space};
     Etcdserverpb__AlarmResponse response = ETCDSERVERPB__ALARM_RESPONSE__INIT;
     response.alarms = alarms;
-    response.n_alarms = asked && !sr_store_has_space(context->store) ? 1 : 0;
+    response.n_alarms = asked && !service_has_space(context) ? 1 : 0;
     service_reply(service, call, sr_store_revision(context->store), &response.base);
 }
 

@@ -20,6 +20,13 @@ static bool is_far_behind(const struct sr_service *service)
     return info.commit_index > info.applied_index + BACKLOG_ENTRIES_MAX;
 }
 
+bool service_has_space(const struct sr_service_context *context)
+{
+    struct sr_consensus_info info;
+    sr_consensus_info(context->consensus, &info);
+    return sr_store_has_space(context->store) && !info.log_full;
+}
+
 static struct sr_proposal *pack_proposal(const Strongroom__Command *command, size_t size)
 {
     struct sr_proposal *proposal = sr_zalloc(sizeof(*proposal));
@@ -63,7 +70,7 @@ void service_put(struct sr_service *service, struct sr_call *call, ProtobufCMess
 {
     Etcdserverpb__PutRequest *request = (Etcdserverpb__PutRequest *)message;
     enum sr_api_error error = SR_API_NO_SPACE;
-    if (sr_store_has_space(service->context->store)) {
+    if (service_has_space(service->context)) {
         error = sr_validate_put(request);
     }
     if (error != SR_API_NONE) {

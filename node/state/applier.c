@@ -48,6 +48,7 @@ struct sr_applier {
     atomic_bool stop_storage;
     atomic_bool stop_flush;
     atomic_bool failed;
+    atomic_bool no_space; /* at the last flush */
 };
 
 static void fail(struct sr_applier *applier, const struct sr_err *err)
@@ -185,22 +186,23 @@ static void *storage_main(void *arg)
 /* ---- Flush thread ---- */
 
 /* One flush; false when it should be tried again later. */
-static bool flush_once(struct sr_applier *applier, bool *no_space)
+static bool flush_once(struct sr_applier *applier)
 {
     struct sr_err err;
     int status = sr_store_flush(applier->options.store, &err);
     if (status == SR_OK) {
-        *no_space = false;
+        if (atomic_exchange(&applier->no_space, false)) {
+            sr_log(SR_LOG_INFO, "applier", "the database has space again", "");
+        }
         sr_mailbox_kick(&applier->flushed);
         applier->options.on_durable(applier->options.arg);
         return true;
     }
     if (status == SR_NO_SPACE) {
-        if (!*no_space) {
+        if (!atomic_exchange(&applier->no_space, true)) {
             sr_log(SR_LOG_WARN, "applier", "disk full: writes wait until there is room",
                    "reason=\"%s\"", err.text);
         }
-        *no_space = true;
         return false;
     }
     sr_err_prefix(&err, "flush");
@@ -211,9 +213,8 @@ static bool flush_once(struct sr_applier *applier, bool *no_space)
 static void *flush_main(void *arg)
 {
     struct sr_applier *applier = arg;
-    bool no_space = false;
     while (!atomic_load(&applier->stop_flush) && !atomic_load(&applier->failed)) {
-        bool done = flush_once(applier, &no_space);
+        bool done = flush_once(applier);
         if (done && sr_store_compaction_pending(applier->options.store)) {
             continue;
         }
@@ -289,4 +290,9 @@ void sr_applier_backlog(const struct sr_applier *applier, size_t *ret_entries, s
 {
     *ret_entries = atomic_load(&applier->backlog_entries);
     *ret_bytes = atomic_load(&applier->backlog_bytes);
+}
+
+bool sr_applier_lacks_space(const struct sr_applier *applier)
+{
+    return atomic_load(&applier->no_space);
 }

@@ -42,4 +42,7 @@ void sr_applier_post(struct sr_applier *applier, uint64_t index, uint64_t term,
 /* Entries and bytes that wait; any thread. */
 void sr_applier_backlog(const struct sr_applier *applier, size_t *ret_entries, size_t *ret_bytes);
 
+/* Whether the last flush found the disk full; any thread. */
+bool sr_applier_lacks_space(const struct sr_applier *applier);
+
 #endif

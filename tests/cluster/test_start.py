@@ -4,6 +4,7 @@
 import os
 import shutil
 import subprocess
+import zlib
 
 import pytest
 from cluster import STRONGROOM, Cluster, to_yaml
@@ -66,7 +67,7 @@ def test_missing_configuration(one_node):
     expect_exit(node, 2, str(node.config_path))
 
 
-# ---- Keys and data: exit code 1 ----
+# ---- Keys and data: exit code 1; damage: exit code 4 ----
 
 def born(one_node):
     """A node with data, stopped."""
@@ -145,12 +146,18 @@ def test_data_of_a_newer_format(one_node):
     node = born(one_node)
     path = node.data_dir / "format"
     text = path.read_text()
-    path.write_text(text.replace("format=1", "format=2"))
+
+    def write(lines):
+        path.write_text(f"{lines}crc32={zlib.crc32(lines.encode()):08x}\n")
+    lines = text[:text.index("crc32=")]
+    write(lines.replace("format=1", "format=2"))
     expect_exit(node, 1, "cannot start", "has format 2, written by a newer version")
-    path.write_text(text.replace("incompatible=0", "incompatible=8"))
+    write(lines.replace("incompatible=0", "incompatible=8"))
     expect_exit(node, 1, "cannot start", "uses features 0x8 that this version does not know")
     path.write_text("something else\n")
     expect_exit(node, 1, "cannot start", "is not a Strongroom format file")
+    path.write_text(lines.replace("started=1", "started=0") + text[text.index("crc32="):])
+    expect_exit(node, 4, "cannot start", "cut or damaged", "rebuild")
     path.write_text(text)
     expect_still_good(one_node, node)
 
@@ -161,7 +168,7 @@ def test_lost_parts(one_node, part):
     path = node.data_dir / part
     kept = node.dir / "kept"
     shutil.move(path, kept)
-    expect_exit(node, 1, "cannot start", "data_dir")
+    expect_exit(node, 4, "cannot start", "data_dir", "rebuild it from its peers")
     if path.is_dir():
         shutil.rmtree(path)
     shutil.move(kept, path)

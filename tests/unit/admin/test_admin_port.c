@@ -96,7 +96,7 @@ static void test_healthy(void **state)
     assert_int_equal(request("GET", "/readyz"), 200);
     assert_string_equal(body(), "ok\n");
     assert_int_equal(request("GET", "/readyz?verbose"), 200);
-    assert_string_equal(body(), "[+]store ok\n[+]leader ok\n[+]serving ok\nok\n");
+    assert_string_equal(body(), "[+]store ok\n[+]leader ok\n[+]disk ok\n[+]serving ok\nok\n");
     assert_int_equal(request("GET", "/health"), 200);
     assert_string_equal(body(), "{\"health\":\"true\",\"reason\":\"\"}");
 }
@@ -109,8 +109,8 @@ static void test_without_leader(void **state)
     assert_int_equal(request("GET", "/readyz"), 503);
     assert_string_equal(body(), "[-]leader failed: no leader is known\n");
     assert_int_equal(request("GET", "/readyz?verbose"), 503);
-    assert_string_equal(body(),
-                        "[+]store ok\n[-]leader failed: no leader is known\n[+]serving ok\n");
+    assert_string_equal(
+        body(), "[+]store ok\n[-]leader failed: no leader is known\n[+]disk ok\n[+]serving ok\n");
     assert_int_equal(request("GET", "/health"), 503);
     assert_string_equal(body(), "{\"health\":\"false\",\"reason\":\"RAFT NO LEADER\"}\n");
     assert_int_equal(request("GET", "/health?serializable=true"), 200);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/crc32.h"
 #include "node/datadir.h"
 
 struct fixture {
@@ -153,18 +154,61 @@ static void it_belongs_to_one_cluster_and_member(void **state)
     refused(fixture, SR_REFUSED, "belongs to another member");
 }
 
+/* @lines with their checksum. */
+static void write_format(const struct fixture *fixture, const char *lines)
+{
+    char text[512];
+    snprintf(text, sizeof(text), "%scrc32=%08x\n", lines, sr_crc32(lines, strlen(lines)));
+    write_in(fixture, "format", text);
+}
+
 static void a_newer_format_is_refused(void **state)
 {
     struct fixture *fixture = *state;
     open_and_close(fixture, false);
     write_in(fixture, "format", "strongroom data directory\nformat=2\nnew things\n");
     refused(fixture, SR_FORMAT, "written by a newer version");
-    write_in(fixture, "format",
-             "strongroom data directory\nformat=1\ncompatible=9\nincompatible=4\n"
-             "cluster=4d\nmember=b\nstarted=1\n");
+    write_format(fixture, "strongroom data directory\nformat=1\ncompatible=9\nincompatible=4\n"
+                          "cluster=4d\nmember=b\nstarted=1\n");
     refused(fixture, SR_FORMAT, "features 0x4");
     write_in(fixture, "format", "something else\n");
     refused(fixture, SR_FORMAT, "is not a Strongroom format file");
+}
+
+/* A newer version may write what this one may pass over; it is not lost by going back and forth. */
+static void compatible_features_are_kept(void **state)
+{
+    struct fixture *fixture = *state;
+    char text[512];
+    open_and_close(fixture, false);
+    write_format(fixture, "strongroom data directory\nformat=1\ncompatible=a9\nincompatible=0\n"
+                          "cluster=4d\nmember=b\nstarted=0\n");
+    open_and_close(fixture, true);
+    read_in(fixture, "format", text, sizeof(text));
+    assert_non_null(strstr(text, "\ncompatible=a9\n"));
+    assert_non_null(strstr(text, "\nstarted=1\n"));
+}
+
+/* One bit of any byte: never taken for what it was, nor for a new beginning. */
+static void a_flipped_format_file_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    char text[512];
+    open_and_close(fixture, true);
+    read_in(fixture, "format", text, sizeof(text));
+    for (size_t at = 0; text[at] != '\0'; at++) {
+        for (int bit = 0; bit < 7; bit++) {
+            struct sr_datadir dir;
+            struct sr_err err = {0};
+            text[at] ^= (char)(1 << bit);
+            write_in(fixture, "format", text);
+            int status = sr_datadir_open(&fixture->config, &dir, &err);
+            assert_true(status == SR_FORMAT || status == SR_CORRUPT);
+            text[at] ^= (char)(1 << bit);
+        }
+    }
+    write_in(fixture, "format", text);
+    open_and_close(fixture, true);
 }
 
 /* Cut anywhere, the format file is an error and never a new beginning. */
@@ -236,6 +280,8 @@ int main(void)
         TEST(it_belongs_to_one_cluster_and_member),
         TEST(one_of_a_removed_member_stays_closed),
         TEST(a_newer_format_is_refused),
+        TEST(compatible_features_are_kept),
+        TEST(a_flipped_format_file_is_refused),
         TEST(a_cut_format_file_is_refused),
         TEST(a_lost_part_is_a_loss),
         TEST(a_birth_that_was_cut_short_is_begun_again),
