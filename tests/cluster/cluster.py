@@ -66,8 +66,8 @@ class Pki:
         subprocess.run([STRONGROOM, "pki", words[0], "--dir", self.dir, *words[1:]],
                        check=True, capture_output=True, text=True)
 
-    def node(self, name):
-        self.make("node", name, "--ip", "127.0.0.1", "--dns", "localhost")
+    def node(self, name, address="127.0.0.1"):
+        self.make("node", name, "--ip", address, "--dns", "localhost")
 
     def client(self, name):
         self.make("client", name)
@@ -106,6 +106,9 @@ class Node:
         self.cluster = cluster
         self.name = name
         self.zone = zone
+        self.address = cluster.network.address(zone) if cluster.network else "127.0.0.1"
+        self.prefix = cluster.network.prefix(zone) if cluster.network else []  # of its command
+        self.environment = {}  # beside ours
         self.dir = cluster.dir / name
         self.dir.mkdir()
         self.client_port = free_port()
@@ -116,13 +119,13 @@ class Node:
         self.config_path = self.dir / "config.yaml"
         self.kek_path = self.dir / "kek"
         self.process = None
-        cluster.pki.node(name)
+        cluster.pki.node(name, self.address)
         subprocess.run([STRONGROOM, "keygen", "--out", self.kek_path], check=True,
                        capture_output=True)
 
     @property
     def endpoint(self):
-        return f"https://127.0.0.1:{self.client_port}"
+        return f"https://{self.address}:{self.client_port}"
 
     def config(self):
         pki = self.cluster.pki
@@ -135,10 +138,10 @@ class Node:
             "kek_file": self.kek_path,
             "cluster": {"name": self.cluster.name, "members": [
                 {"name": node.name, "zone": node.zone,
-                 "peer_address": f"127.0.0.1:{node.peer_port}",
+                 "peer_address": f"{node.address}:{node.peer_port}",
                  "client_urls": [node.endpoint]} for node in self.cluster.nodes]},
-            "client": {"listen": f"127.0.0.1:{self.client_port}", "tls": tls, "loops": 2},
-            "peer": {"listen": f"127.0.0.1:{self.peer_port}", "tls": tls,
+            "client": {"listen": f"{self.address}:{self.client_port}", "tls": tls, "loops": 2},
+            "peer": {"listen": f"{self.address}:{self.peer_port}", "tls": tls,
                      "election_timeout_ms": self.cluster.election_timeout_ms, "tick_ms": 25},
             "admin": {"listen": f"127.0.0.1:{self.admin_port}"},
             "storage": {"disk_reserve_bytes": 1 << 20, **self.cluster.storage},
@@ -151,8 +154,10 @@ class Node:
     def start(self):
         assert self.process is None
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen([STRONGROOMD, "--config", self.config_path],
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [*self.prefix, STRONGROOMD, "--config", self.config_path],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={**os.environ, **self.environment})
 
     def kill(self):
         """kill -9"""
@@ -179,7 +184,7 @@ class Node:
                               capture_output=True, text=True, timeout=PATIENCE_S)
 
     def channel(self, **options):
-        return self.cluster.channel(self.client_port, **options)
+        return self.cluster.channel(self.client_port, host=self.address, **options)
 
     def status(self, timeout=2):
         """The Status of this node, or None."""
@@ -192,16 +197,21 @@ class Node:
 
 
 class Cluster:
-    def __init__(self, directory, size, name="test", election_timeout_ms=300, storage=None):
+    """size nodes in as many zones; or one in each of zones, which may repeat. On a network (of
+    network.py) each zone is a host of its own, otherwise all are on the loopback address."""
+
+    def __init__(self, directory, size=0, name="test", election_timeout_ms=300, storage=None,
+                 zones=None, network=None):
         self.storage = storage or {}
+        self.network = network
         self.dir = pathlib.Path(directory)
         self.name = name
         self.election_timeout_ms = election_timeout_ms
         self.pki = Pki(self.dir / "pki")
         self.pki.client("app")
         self.nodes = []
-        for i in range(size):
-            self.nodes.append(Node(self, f"n{i + 1}", "abcdefghi"[i]))
+        for i, zone in enumerate(zones or "abcdefghi"[:size]):
+            self.nodes.append(Node(self, f"n{i + 1}", zone))
         for node in self.nodes:
             node.write_config()
 
@@ -217,11 +227,11 @@ class Cluster:
 
     # ---- State ----
 
-    def channel(self, port, client="app", pki=None):
+    def channel(self, port, client="app", pki=None, host="127.0.0.1"):
         pki = pki or self.pki
         credentials = grpc.ssl_channel_credentials(
             pki.read("ca.crt"), pki.read(f"{client}.key"), pki.read(f"{client}.crt"))
-        return grpc.secure_channel(f"ipv4:127.0.0.1:{port}", credentials, options=[
+        return grpc.secure_channel(f"ipv4:{host}:{port}", credentials, options=[
             ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
             ("grpc.use_local_subchannel_pool", 1), ("grpc.initial_reconnect_backoff_ms", 50),
             ("grpc.max_reconnect_backoff_ms", 200)])
