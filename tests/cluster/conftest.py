@@ -27,6 +27,14 @@ def pytest_runtest_makereport(item):
                 report.sections.append((f"log of {node.name}", node.log()[-4000:]))
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Figures are worth a line of a run that passes, too."""
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in report.user_properties:
+            if name == "figures":
+                terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {value}")
+
+
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     """Three nodes that all tests of a file share: leave them as they were."""
