@@ -75,6 +75,8 @@
 #define SR_PEER_ENVELOPE_BYTES_MAX (256 * 1024)
 /* Waiting to be written to one peer; beyond: messages are dropped, raft sends them again. */
 #define SR_PEER_WRITE_BYTES_MAX (32 * 1024 * 1024)
+/* Bulk connections served at a time, each by a thread: images, and nodes that want to join. */
+#define SR_PEER_BULK_MAX 4
 
 /* ---- Cluster ---- */
 

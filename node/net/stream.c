@@ -4,6 +4,7 @@
  */
 #include "node/net/stream.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/check.h"
+#include "node/net/blocking.h"
 #include "node/net/stream_internal.h"
 #include "node/net/tls_internal.h"
 
@@ -248,6 +250,26 @@ void sr_stream_close(struct sr_stream *stream, bool abort)
     if (stream->state < STREAM_CLOSING || abort) {
         stream_close_handles(stream);
     }
+}
+
+struct sr_blocking *sr_stream_detach(struct sr_stream *stream, const atomic_bool *stop)
+{
+    uv_os_fd_t fd = -1;
+    bool is_quiet = stream->state == STREAM_OPEN && !stream->is_broken && !stream->is_writing &&
+                    !stream->is_tls_failed && stream->source_left == 0 && stream->held.size == 0 &&
+                    stream->plain.size == 0 && stream->cipher.size == 0;
+    if (!is_quiet || uv_fileno((uv_handle_t *)&stream->tcp, &fd) != 0) {
+        return NULL;
+    }
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0); /* the handle closes its own */
+    if (copy < 0) {
+        return NULL;
+    }
+    struct sr_blocking *blocking = blocking_take(copy, stream->ssl, stop);
+    stream->ssl = NULL;
+    stream->reason = (struct sr_err){.status = SR_OK};
+    stream_close_handles(stream);
+    return blocking;
 }
 
 const char *sr_stream_peer_address(const struct sr_stream *stream)

@@ -12,6 +12,7 @@
 #ifndef SR_NODE_NET_STREAM_H
 #define SR_NODE_NET_STREAM_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -76,6 +77,12 @@ void sr_stream_resume(struct sr_stream *stream);
 
 /* Send what is queued, then close_notify, then close; at once when @abort. Idempotent. */
 void sr_stream_close(struct sr_stream *stream, bool abort);
+
+struct sr_blocking;
+/* Take the connection off the loop, from within on_data: it goes on in @stop's thread (see
+ * node/net/blocking.h), and on_close comes for the stream. NULL when it is not open, or something
+ * waits to be sent, or more has been received: nothing is changed then. */
+struct sr_blocking *sr_stream_detach(struct sr_stream *stream, const atomic_bool *stop);
 
 /* The other side's certificate, once open. Subject common name; "" if it has none, more than one,
  * or one that is not plain printable text of at most 64 characters (X.520). */

@@ -98,6 +98,10 @@ void stream_tell_drained(struct sr_stream *stream);
 /* One step of the farewell: what is queued, close_notify, FIN. */
 void stream_finish_sending(struct sr_stream *stream);
 
+/* blocking.c */
+/* Go on with the connection @fd, whose handshake is done: takes both. */
+struct sr_blocking *blocking_take(int fd, SSL *ssl, const atomic_bool *stop);
+
 /* stream_tls.c */
 SSL *stream_ssl_new(struct sr_stream *stream);
 /* Why an SSL call failed: SR_OK when it only wants more bytes. */

@@ -80,37 +80,13 @@ SSL *stream_ssl_new(struct sr_stream *stream)
     return ssl;
 }
 
-static int describe_verify(struct sr_stream *stream, long verify, struct sr_err *err)
-{
-    if (verify == X509_V_ERR_HOSTNAME_MISMATCH) {
-        return sr_err_set(err, SR_REFUSED,
-                          "TLS: the certificate of the other side does not carry the name %s",
-                          stream->server_name);
-    }
-    return sr_err_set(err, SR_REFUSED, "TLS: the certificate of the other side: %s",
-                      X509_verify_cert_error_string(verify));
-}
-
 int stream_tls_failure(struct sr_stream *stream, int ssl_error, struct sr_err *err)
 {
     if (ssl_error == SSL_ERROR_WANT_READ || ssl_error == SSL_ERROR_WANT_WRITE) {
         return SR_OK;
     }
-    unsigned long code = ERR_peek_error();
-    bool is_ssl = ERR_GET_LIB(code) == ERR_LIB_SSL;
-    bool is_alert = is_ssl && ERR_GET_REASON(code) > SSL_AD_REASON_OFFSET;
-    bool is_certificate = is_ssl && ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED;
-    const char *reason = sr_tls_take_reason();
     stream->is_tls_failed = true;
-    if (is_alert) {
-        return sr_err_set(err, SR_REFUSED, "TLS: the other side refused: %s", reason);
-    }
-    long verify = SSL_get_verify_result(stream->ssl);
-    if (is_certificate && verify != X509_V_OK) {
-        return describe_verify(stream, verify, err);
-    }
-    bool is_open = SSL_is_init_finished(stream->ssl) == 1;
-    return sr_err_set(err, is_open ? SR_NETWORK : SR_REFUSED, "TLS: %s", reason);
+    return sr_tls_explain(stream->ssl, stream->server_name, err);
 }
 
 /* Text that can stand in a log line and name a user; "" for anything doubtful, because two common
@@ -142,26 +118,12 @@ static void take_common_name(X509 *certificate, char *out, size_t size)
 
 int stream_tls_verify(struct sr_stream *stream, struct sr_err *err)
 {
-    X509 *certificate = SSL_get0_peer_certificate(stream->ssl);
-    long verify = SSL_get_verify_result(stream->ssl);
-    if (certificate == NULL) {
-        return sr_err_set(err, SR_REFUSED, "TLS: the other side showed no certificate");
+    int status = sr_tls_check_peer(stream->ssl, stream->tls, stream->server_name, err);
+    if (status == SR_OK) {
+        take_common_name(SSL_get0_peer_certificate(stream->ssl), stream->peer_name,
+                         sizeof(stream->peer_name));
     }
-    if (verify != X509_V_OK) {
-        return describe_verify(stream, verify, err);
-    }
-    const unsigned char *wanted = stream->tls->alpn;
-    if (wanted[0] != 0) {
-        const unsigned char *chosen = NULL;
-        unsigned size = 0;
-        SSL_get0_alpn_selected(stream->ssl, &chosen, &size);
-        if (size != wanted[0] || memcmp(chosen, wanted + 1, size) != 0) {
-            return sr_err_set(err, SR_REFUSED, "TLS: the other side does not speak %.255s",
-                              (const char *)wanted + 1);
-        }
-    }
-    take_common_name(certificate, stream->peer_name, sizeof(stream->peer_name));
-    return SR_OK;
+    return status;
 }
 
 const char *sr_stream_peer_name(const struct sr_stream *stream)
@@ -171,13 +133,5 @@ const char *sr_stream_peer_name(const struct sr_stream *stream)
 
 bool sr_stream_peer_has_dns_name(const struct sr_stream *stream, const char *name)
 {
-    /* A leading dot would ask OpenSSL for any name below a domain. */
-    X509 *certificate = SSL_get0_peer_certificate(stream->ssl);
-    if (certificate == NULL || name[0] == '\0' || name[0] == '.') {
-        return false;
-    }
-    unsigned flags = X509_CHECK_FLAG_NO_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT;
-    bool has = X509_check_host(certificate, name, 0, flags, NULL) == 1;
-    ERR_clear_error();
-    return has;
+    return sr_tls_peer_has_dns_name(stream->ssl, name);
 }

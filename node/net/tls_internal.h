@@ -18,6 +18,15 @@ struct sr_tls {
 
 struct sr_tls *sr_tls_reference(struct sr_tls *tls);
 
+/* tls_peer.c */
+/* Why the last SSL call failed, from OpenSSL's queue, which is emptied. SR_REFUSED, SR_NETWORK. */
+int sr_tls_explain(SSL *ssl, const char *server_name, struct sr_err *err);
+/* After the handshake: that the other side is who it must be. SR_OK or SR_REFUSED. */
+int sr_tls_check_peer(const SSL *ssl, const struct sr_tls *tls, const char *server_name,
+                      struct sr_err *err);
+/* Whether the SAN of its certificate carries @name, exactly. */
+bool sr_tls_peer_has_dns_name(const SSL *ssl, const char *name);
+
 /* The reason of the oldest error in OpenSSL's queue, which is emptied. Never NULL. */
 const char *sr_tls_take_reason(void);
 

@@ -16,6 +16,8 @@
 #include "proto/peer.pb-c.h"
 
 #define SR_PEER_FORMAT 1
+/* So that a client of the API that takes the wrong port is told so by TLS. */
+#define SR_PEER_ALPN "strongroom-peer"
 /* Flags of the hello: none yet. A change that old versions may ignore gets a bit in the first, one
  * that they would misunderstand a bit in the second. */
 #define SR_PEER_COMPATIBLE   ((uint64_t)0)

@@ -85,8 +85,40 @@ static void refuse(struct incoming *incoming, const Strongroom__Hello *hello,
     incoming_close(incoming, false);
 }
 
+/* A connection that is for something else than consensus. */
+static void greet_bulk(struct incoming *incoming, const Strongroom__Hello *hello)
+{
+    struct sr_peers *peers = incoming->peers;
+    struct refusal refusal;
+    bool is_join = hello->purpose == STRONGROOM__HELLO__PURPOSE__JOIN;
+    bool is_welcome = is_join ? link_check_format(hello, &refusal)
+                              : link_check_hello(peers, hello, incoming->stream, &refusal) != NULL;
+    if (is_welcome && (peers->events.on_bulk == NULL ||
+                       (!is_join && hello->purpose != STRONGROOM__HELLO__PURPOSE__IMAGE))) {
+        is_welcome = false;
+        link_refuse(&refusal, STRONGROOM__HELLO__REFUSAL__FORMAT, "purpose %d is not known here",
+                    (int)hello->purpose);
+    }
+    if (is_welcome && bulk_is_busy(peers)) {
+        is_welcome = false;
+        link_refuse(&refusal, STRONGROOM__HELLO__REFUSAL__BUSY,
+                    "%d bulk connections are served already, try later", SR_PEER_BULK_MAX);
+    }
+    if (!is_welcome) {
+        refuse(incoming, hello, &refusal);
+    } else if (!incoming->input.has_more && bulk_serve(peers, incoming->stream, hello)) {
+        detach(incoming); /* on_close does the rest */
+    } else {
+        end_with_warning(incoming, "more than a hello before its answer");
+    }
+}
+
 static void greet(struct incoming *incoming, const Strongroom__Hello *hello)
 {
+    if (hello->purpose != STRONGROOM__HELLO__PURPOSE__LINK) {
+        greet_bulk(incoming, hello);
+        return;
+    }
     struct sr_peers *peers = incoming->peers;
     struct refusal refusal;
     struct member *member = link_check_hello(peers, hello, incoming->stream, &refusal);

@@ -73,9 +73,10 @@ static int complete(struct link_input *input, struct sr_bytes *data, bool *ret_w
     }
 }
 
-/* Take one frame from @data; SR_AGAIN when it is not whole. */
-static int take(struct link_input *input, struct sr_bytes data, link_frame_cb *on_frame, void *arg,
-                size_t *ret_used, bool *ret_go_on, struct sr_err *err)
+/* Take one frame from @data; SR_AGAIN when it is not whole. @has_more: something follows @data. */
+static int take(struct link_input *input, struct sr_bytes data, bool has_more,
+                link_frame_cb *on_frame, void *arg, size_t *ret_used, bool *ret_go_on,
+                struct sr_err *err)
 {
     if (data.size >= LENGTH_BYTES) {
         int status = check_announced(input, data.data, err);
@@ -87,6 +88,7 @@ static int take(struct link_input *input, struct sr_bytes data, link_frame_cb *o
     sr_arena_reset(&input->arena);
     int status = sr_frame_take(data.data, data.size, &input->arena, &frame, ret_used, err);
     if (status == SR_OK) {
+        input->has_more = has_more || *ret_used < data.size;
         *ret_go_on = on_frame(arg, &frame);
     }
     return status;
@@ -104,7 +106,7 @@ int link_input_feed(struct link_input *input, struct sr_bytes data, link_frame_c
             return status;
         }
         struct sr_bytes frame = {input->partial.data, input->partial.size};
-        status = take(input, frame, on_frame, arg, &used, &go_on, err);
+        status = take(input, frame, data.size > 0, on_frame, arg, &used, &go_on, err);
         sr_check(status != SR_AGAIN);
         if (status != SR_OK) {
             return status;
@@ -112,7 +114,7 @@ int link_input_feed(struct link_input *input, struct sr_bytes data, link_frame_c
         sr_buf_clear(&input->partial);
     }
     while (go_on && data.size > 0) {
-        int status = take(input, data, on_frame, arg, &used, &go_on, err);
+        int status = take(input, data, false, on_frame, arg, &used, &go_on, err);
         if (status == SR_AGAIN) {
             sr_buf_append(&input->partial, data.data, data.size);
             return SR_OK;
@@ -160,14 +162,20 @@ void link_send_hello(const struct sr_peers *peers, struct sr_stream *stream, uin
     send_hello(stream, &hello);
 }
 
+void link_fill_answer(const struct sr_peers *peers, Strongroom__Hello *answer,
+                      const Strongroom__Hello *asked)
+{
+    fill_hello(peers, answer, asked->member_id, asked->session);
+    answer->purpose = asked->purpose;
+}
+
 void link_answer_hello(const struct sr_peers *peers, struct sr_stream *stream,
                        const Strongroom__Hello *asked, const struct refusal *refusal)
 {
     Strongroom__Hello hello;
     char text[REASON_MAX];
     memcpy(text, refusal->text, sizeof(text));
-    fill_hello(peers, &hello, asked->member_id, asked->session);
-    hello.purpose = asked->purpose;
+    link_fill_answer(peers, &hello, asked);
     hello.refusal_code = refusal->code;
     hello.refusal = text;
     send_hello(stream, &hello);
@@ -182,19 +190,27 @@ void link_refuse(struct refusal *refusal, Strongroom__Hello__Refusal code, const
     refusal->code = code;
 }
 
-struct member *link_check_hello(const struct sr_peers *peers, const Strongroom__Hello *hello,
-                                const struct sr_stream *stream, struct refusal *refusal)
+bool link_check_format(const Strongroom__Hello *hello, struct refusal *refusal)
 {
     *refusal = (struct refusal){0};
     if (hello->format != SR_PEER_FORMAT) {
         link_refuse(refusal, STRONGROOM__HELLO__REFUSAL__FORMAT,
                     "peer format %" PRIu32 ", here it is %d", hello->format, SR_PEER_FORMAT);
-        return NULL;
+        return false;
     }
     if ((hello->incompatible & ~SR_PEER_INCOMPATIBLE) != 0) {
         link_refuse(refusal, STRONGROOM__HELLO__REFUSAL__FORMAT,
                     "peer features 0x%" PRIx64 ", which this version does not know",
                     hello->incompatible & ~SR_PEER_INCOMPATIBLE);
+        return false;
+    }
+    return true;
+}
+
+struct member *link_check_hello(const struct sr_peers *peers, const Strongroom__Hello *hello,
+                                const struct sr_stream *stream, struct refusal *refusal)
+{
+    if (!link_check_format(hello, refusal)) {
         return NULL;
     }
     if (hello->cluster_id != peers->cluster_id) {

@@ -14,9 +14,6 @@
 #include "node/net/address.h"
 #include "node/peer/peers_internal.h"
 
-/* So that a client of the API that takes the wrong port is told so by TLS. */
-#define PEER_ALPN "strongroom-peer"
-
 static int check_member(const struct sr_peers_options *options, size_t index, struct sr_err *err)
 {
     const struct sr_peer_member *member = &options->members[index];
@@ -91,16 +88,17 @@ static void on_tick(uv_timer_t *timer)
     for (struct incoming *at = peers->incoming; at != NULL; at = at->next) {
         incoming_tick(at, now_ns);
     }
+    bulk_reap(peers, false);
 }
 
 static int open_network(struct sr_peers *peers, const struct sr_peers_options *options,
                         struct sr_err *err)
 {
-    int status = sr_tls_server_new(options->tls, PEER_ALPN, false, &peers->server_tls, err);
+    int status = sr_tls_server_new(options->tls, SR_PEER_ALPN, false, &peers->server_tls, err);
     if (status != SR_OK) {
         return status;
     }
-    status = sr_tls_client_new(options->tls, PEER_ALPN, &peers->client_tls, err);
+    status = sr_tls_client_new(options->tls, SR_PEER_ALPN, &peers->client_tls, err);
     if (status != SR_OK) {
         return status;
     }
@@ -150,6 +148,7 @@ static void on_farewell_over(uv_timer_t *timer)
 static void on_tick_closed(uv_handle_t *handle)
 {
     struct sr_peers *peers = handle->data;
+    bulk_reap(peers, true);
     void (*done)(void *arg) = peers->done;
     void *arg = peers->done_arg;
     peers_free(peers);
@@ -175,6 +174,7 @@ void sr_peers_close(struct sr_peers *peers, void (*done)(void *arg), void *arg)
 {
     sr_check(!peers->is_closing);
     peers->is_closing = true;
+    atomic_store(&peers->is_bulk_stopped, true);
     peers->done = done;
     peers->done_arg = arg;
     sr_listener_close(peers->listener, on_listener_closed, peers);

@@ -23,6 +23,7 @@
 #include "proto/limits.h"
 
 struct sr_peers;
+struct sr_bulk;
 
 struct sr_peer_member {
     uint64_t id;
@@ -44,6 +45,11 @@ struct sr_peer_events {
     /* @member, whose identity its certificate proved, says that we were removed from the cluster.
      * May come more than once. */
     void (*on_removed)(void *arg, uint64_t member);
+    /* May be NULL: then none are taken. A bulk connection, of @member or, to join, of somebody of
+     * whom only the certificate is known (0). On a thread of its own, which it may block until
+     * sr_bulk_is_stopped; @bulk is closed when it returns. */
+    void (*on_bulk)(void *arg, struct sr_bulk *bulk, Strongroom__Hello__Purpose purpose,
+                    uint64_t member);
 };
 
 struct sr_peers_options {
@@ -71,7 +77,8 @@ int sr_peers_open(const struct sr_peers_options *options, struct sr_peers **ret,
 void sr_peers_set_members(struct sr_peers *peers, const struct sr_peer_member *members,
                           size_t member_count, struct sr_peer_removed removed);
 /* Close all links, then call @done from the loop and free everything. What is queued gets half a
- * second to leave. No event comes after this call; it may be made from within one. */
+ * second to leave. No event comes after this call but on_bulk, whose threads are waited for; it may
+ * be made from within one. */
 void sr_peers_close(struct sr_peers *peers, void (*done)(void *arg), void *arg);
 
 /* Queue a frame for @member; it leaves with the next sr_peers_flush. False when the link is down

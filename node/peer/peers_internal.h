@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The links as their files see them: peers.c (the whole), members.c (who they are), outgoing.c
- * (what we send on), incoming.c (what we receive on), link.c (what both have: frames out of a
- * stream, hellos).
+ * (what we send on), incoming.c (what we receive on), bulk_server.c (what goes on elsewhere),
+ * link.c (what both have: frames out of a stream, hellos).
  *
  * An outgoing link, one for each other member, for as long as it is one:
  *
@@ -21,6 +21,7 @@
 
 #include "node/net/listener.h"
 #include "node/net/stream.h"
+#include "node/peer/bulk.h"
 #include "node/peer/peers.h"
 #include "proto/limits.h"
 
@@ -48,6 +49,7 @@ struct link_input {
     struct sr_buf partial;
     struct sr_arena arena;
     size_t frame_bytes_max;
+    bool has_more; /* during on_frame: bytes that came with the frame follow it */
 };
 
 /* False: take no more of this input, the link is ending. */
@@ -123,6 +125,9 @@ struct sr_peers {
     struct incoming *incoming;
     size_t incoming_count;
     uint64_t accepted;
+    struct bulk_call *bulk_calls; /* threads that serve bulk connections */
+    size_t bulk_count;
+    atomic_bool is_bulk_stopped;
     struct sr_tls *server_tls;
     struct sr_tls *client_tls;
     struct sr_listener *listener;
@@ -164,12 +169,26 @@ void link_send_hello(const struct sr_peers *peers, struct sr_stream *stream, uin
                      uint64_t session);
 void link_answer_hello(const struct sr_peers *peers, struct sr_stream *stream,
                        const Strongroom__Hello *asked, const struct refusal *refusal);
+/* What every answer has. */
+void link_fill_answer(const struct sr_peers *peers, Strongroom__Hello *answer,
+                      const Strongroom__Hello *asked);
+/* Whether we understand what follows @hello; clears or fills @refusal. */
+bool link_check_format(const Strongroom__Hello *hello, struct refusal *refusal);
 /* Whether @hello, from the other end of @stream, is of a member of this cluster that means us:
  * that member, or NULL with @refusal. */
 struct member *link_check_hello(const struct sr_peers *peers, const Strongroom__Hello *hello,
                                 const struct sr_stream *stream, struct refusal *refusal);
 /* Copy @text as one line that can stand in double quotes. */
 void link_copy_printable(char *out, size_t size, const char *text);
+
+/* bulk_server.c */
+/* Whether as many are served as may be. */
+bool bulk_is_busy(struct sr_peers *peers);
+/* Take @stream, whose @hello was accepted, off the loop; its on_close follows. False when more than
+ * the hello has come: it stays as it is. */
+bool bulk_serve(struct sr_peers *peers, struct sr_stream *stream, const Strongroom__Hello *hello);
+/* Join the threads that are done; wait for them when @all. */
+void bulk_reap(struct sr_peers *peers, bool all);
 
 /* outgoing.c */
 void outgoing_init(struct outgoing *outgoing, struct sr_peers *peers, struct member *member);
