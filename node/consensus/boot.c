@@ -17,9 +17,8 @@ static void configuration_of(const struct sr_core_options *options,
 {
     raft_configuration_init(ret_conf);
     for (size_t i = 0; i < options->member_count; i++) {
-        /* Not the network address: that may change, and differ in how members spell it. */
-        char address[sizeof(((struct sr_core_peer *)0)->address)];
-        snprintf(address, sizeof(address), "m%" PRIu64, options->members[i]);
+        char address[24];
+        sr_core_address(options->members[i], address);
         sr_check(raft_configuration_add(ret_conf, options->members[i], address, RAFT_VOTER) == 0);
     }
 }
@@ -190,13 +189,55 @@ static int load_manifest(struct sr_core *core, struct sr_err *err)
     return status;
 }
 
+/* The configuration that libraft will start with. */
+static const struct raft_buffer *last_configuration(const struct sr_core *core)
+{
+    for (size_t i = core->boot.count; i > 0; i--) {
+        if (core->boot.entries[i - 1].type == RAFT_CHANGE) {
+            return &core->boot.entries[i - 1].buf;
+        }
+    }
+    return NULL;
+}
+
+static bool elects_itself(const struct sr_core *core)
+{
+    const struct raft_buffer *encoded = last_configuration(core);
+    struct raft_configuration decoded = {0};
+    const struct raft_configuration *conf = &decoded;
+    if (encoded != NULL) {
+        sr_check(raft_configuration_decode(encoded, &decoded) == 0);
+    } else if (core->boot.snapshot != NULL) {
+        conf = &core->boot.snapshot->configuration;
+    }
+    bool self = false;
+    for (unsigned i = 0; i < conf->n; i++) {
+        self = self ||
+               (conf->servers[i].id == core->options.self && conf->servers[i].role == RAFT_VOTER);
+    }
+    self = self && sr_core_voters(conf) == 1;
+    raft_configuration_close(&decoded);
+    return self;
+}
+
+/* See election.c: libraft makes a sole voter the leader at once. */
+static int begin_term(struct sr_core *core, struct sr_raftlog_state *state, struct sr_err *err)
+{
+    if (!elects_itself(core)) {
+        return SR_OK;
+    }
+    state->term++;
+    state->voted_for = core->options.self;
+    return core->env.set_vote(core->env.arg, state->term, state->voted_for, err);
+}
+
 int sr_core_boot_load(struct sr_core *core, const struct sr_core_options *options,
                       struct sr_err *err)
 {
     struct sr_raftlog_state state = options->log_state;
     int status = load_manifest(core, err);
     uint64_t manifest_index = core->snapshots.index;
-    if (status == SR_OK && state.last_index == 0 && manifest_index == 0 &&
+    if (status == SR_OK && !options->joins && state.last_index == 0 && manifest_index == 0 &&
         core->env.durable_index(core->env.arg) == 0) {
         status = give_birth(core, options, &state, err);
     }
@@ -208,6 +249,9 @@ int sr_core_boot_load(struct sr_core *core, const struct sr_core_options *option
     }
     if (status == SR_OK) {
         status = read_entries(core, &state, err);
+    }
+    if (status == SR_OK && sr_core_guarded(core, SR_GUARD_SOLE_TERM)) {
+        status = begin_term(core, &state, err);
     }
     if (status != SR_OK) {
         return status;

@@ -47,32 +47,3 @@ int sr_core_configuration_check(struct sr_bytes data, struct sr_err *err)
     }
     return SR_OK;
 }
-
-static bool knows(const struct sr_core *core, uint64_t id)
-{
-    bool found = id == core->options.self;
-    for (size_t i = 0; i < core->peer_count; i++) {
-        found = found || core->peers[i].id == id;
-    }
-    return found;
-}
-
-int sr_core_configuration_match(const struct sr_core *core, const struct raft_configuration *conf,
-                                struct sr_err *err)
-{
-    for (unsigned i = 0; i < conf->n; i++) {
-        if (!knows(core, conf->servers[i].id)) {
-            return sr_err_set(err, SR_INVALID,
-                              "the log was written by a cluster with member %llu, which the "
-                              "configuration does not name",
-                              (unsigned long long)conf->servers[i].id);
-        }
-    }
-    if (conf->n != core->peer_count + 1) {
-        return sr_err_set(err, SR_INVALID,
-                          "the log was written by a cluster of %u members, the configuration "
-                          "names %zu",
-                          conf->n, core->peer_count + 1);
-    }
-    return SR_OK;
-}

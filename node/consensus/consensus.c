@@ -101,6 +101,12 @@ _Static_assert((int)SR_ENTRY_COMMAND == RAFT_COMMAND && (int)SR_ENTRY_BARRIER ==
                    (int)SR_ENTRY_CONFIGURATION == RAFT_CHANGE,
                "types of entries");
 
+static bool env_is_up(void *arg, uint64_t member)
+{
+    struct sr_consensus *consensus = arg;
+    return consensus->peers != NULL && sr_peers_is_up(consensus->peers, member);
+}
+
 static void env_apply(void *arg, uint64_t index, uint64_t term, uint32_t type, const uint8_t *data,
                       size_t size)
 {
@@ -155,6 +161,7 @@ static struct sr_core_env make_env(struct sr_consensus *consensus)
         .log_submit = env_log_submit,
         .task_submit = env_task_submit,
         .send = env_send,
+        .is_up = env_is_up,
         .apply = env_apply,
         .apply_backlog = env_apply_backlog,
         .durable_index = env_durable_index,
@@ -382,10 +389,9 @@ static bool await_other_leader(struct sr_consensus *consensus, bool another, uns
     struct timespec deadline = deadline_in(timeout_ms);
     const struct sr_consensus_info *info = &consensus->info;
     int waited = 0;
-    bool alone = consensus->options.member_count == 1; /* nobody takes over */
     pthread_mutex_lock(consensus->info_mutex);
     bool done = false;
-    while (!(done = !info->is_leader && (!another || info->leader != 0)) && !alone &&
+    while (!(done = !info->is_leader && (!another || info->leader != 0)) && info->voters > 1 &&
            waited != ETIMEDOUT) {
         waited = pthread_cond_timedwait(&consensus->info_changed, consensus->info_mutex, &deadline);
     }

@@ -103,11 +103,16 @@ struct sr_read {
 };
 bool sr_consensus_read(struct sr_consensus *consensus, struct sr_read *read);
 
+/* Of a member in libraft's configuration: the fact, not what the cluster record wants. */
+enum sr_role { SR_ROLE_NONE, SR_ROLE_LEARNER, SR_ROLE_VOTER };
+
 /* What is known now; any thread. */
 struct sr_consensus_info {
     uint64_t term;
     uint64_t leader; /* member id, or 0 */
     bool is_leader;
+    enum sr_role role; /* of this node in the configuration that its log holds */
+    size_t voters;     /* in it */
     uint64_t last_index;
     uint64_t commit_index;
     uint64_t applied_index;
@@ -124,6 +129,7 @@ struct sr_consensus_metrics {
     struct sr_counter read_rounds_failed;
     struct sr_counter followers_beyond_log; /* followers that need an image, which we cannot send */
     struct sr_counter refused_messages;     /* from peers, that broke a rule of the protocol */
+    struct sr_counter membership_changes;   /* of libraft's configuration, as leader */
     struct sr_histogram commit_duration;    /* from raft_apply to apply, on the leader */
 };
 const struct sr_consensus_metrics *sr_consensus_metrics(const struct sr_consensus *consensus);

@@ -4,9 +4,6 @@
  */
 #include "node/consensus/core.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "base/alloc.h"
 #include "base/log.h"
 #include "node/consensus/internal.h"
@@ -25,16 +22,6 @@ void sr_core_fail(struct sr_core *core, const struct sr_err *err)
         core->failed = true;
         core->env.fail(core->env.arg, err);
     }
-}
-
-struct sr_core_peer *sr_core_peer(struct sr_core *core, uint64_t member)
-{
-    for (size_t i = 0; i < core->peer_count; i++) {
-        if (core->peers[i].id == member) {
-            return &core->peers[i];
-        }
-    }
-    return NULL;
 }
 
 bool sr_core_send(struct sr_core *core, struct sr_core_peer *peer,
@@ -72,21 +59,6 @@ struct raft *sr_core_raft(struct sr_core *core)
     return &core->raft;
 }
 
-static void add_peers(struct sr_core *core, const struct sr_core_options *options)
-{
-    sr_check(options->member_count >= 1 && options->member_count <= SR_MEMBERS_MAX);
-    for (size_t i = 0; i < options->member_count; i++) {
-        if (options->members[i] == options->self) {
-            continue;
-        }
-        struct sr_core_peer *peer = &core->peers[core->peer_count++];
-        peer->id = options->members[i];
-        peer->feed.refused_at = UINT64_MAX;
-        snprintf(peer->address, sizeof(peer->address), "m%" PRIu64, peer->id);
-    }
-    sr_check(core->peer_count == options->member_count - 1);
-}
-
 static void take_options(struct sr_core *core, const struct sr_core_options *options)
 {
     core->options = *options;
@@ -106,7 +78,7 @@ static void take_options(struct sr_core *core, const struct sr_core_options *opt
     core->entry_pointers = sr_calloc(SR_INFLIGHT_ENTRIES_MAX, sizeof(void *));
     core->pieces = sr_calloc(SR_BATCH_COMMANDS_MAX, sizeof(*core->pieces));
     core->lengths = sr_calloc(SR_BATCH_COMMANDS_MAX, sizeof(*core->lengths));
-    add_peers(core, options);
+    sr_core_members_init(core, options->members, options->member_count);
 }
 
 /* Where the numbers of questions to others begin: at random, so that what is said to an earlier
@@ -137,7 +109,7 @@ static void set_up_raft(struct sr_core *core)
 {
     char address[24];
     struct raft *raft = &core->raft;
-    snprintf(address, sizeof(address), "m%" PRIu64, core->options.self);
+    sr_core_address(core->options.self, address);
     sr_check(raft_init(raft, &core->io, &core->fsm, core->options.self, address) == 0);
     raft->tracer = NULL; /* the default one formats every message, though it prints none */
     /* Heartbeats go out with every tick of ours: a follower in PROBE gets new entries only after
@@ -173,14 +145,7 @@ int sr_core_start(const struct sr_core_options *options, struct sr_core **ret, s
     }
     set_up_raft(core);
     sr_check(raft_start(&core->raft) == 0);
-    if (core->options.members == NULL && core->raft.configuration.n > 0) {
-        status = sr_core_configuration_match(core, &core->raft.configuration, err);
-    }
-    if (status != SR_OK) {
-        raft_close(&core->raft, raft_closed);
-        free_core(core);
-        return status;
-    }
+    sr_core_members_update(core);
     core->state = RAFT_FOLLOWER;
     *ret = core;
     return SR_OK;
@@ -201,6 +166,7 @@ void sr_core_tick(struct sr_core *core)
         return;
     }
     refresh(core);
+    sr_core_election_tick(core);
     core->tick_cb(&core->io);
     sr_core_io_check_stall(core);
     sr_core_batches_expire(core);
@@ -243,31 +209,6 @@ void sr_core_receive(struct sr_core *core, uint64_t member, const struct sr_fram
     }
     refresh(core);
     receive(core, peer, frame);
-}
-
-/* Only noted: links may break while libraft is sending. */
-void sr_core_link(struct sr_core *core, uint64_t member, bool up)
-{
-    struct sr_core_peer *peer = sr_core_peer(core, member);
-    if (peer != NULL) {
-        peer->went_down = peer->went_down || (peer->up && !up);
-        peer->up = up;
-    }
-}
-
-static void notice_links(struct sr_core *core)
-{
-    for (size_t i = 0; i < core->peer_count; i++) {
-        struct sr_core_peer *peer = &core->peers[i];
-        if (!peer->went_down) {
-            continue;
-        }
-        peer->went_down = false;
-        peer->sent_last = 0;
-        sr_core_feed_stop(peer);
-        sr_core_lost_link(core, peer->id);
-        sr_core_reads_link_lost(core, peer->id);
-    }
 }
 
 void sr_core_task_done(struct sr_core *core, struct sr_core_task *task)
@@ -317,7 +258,7 @@ void sr_core_turn_end(struct sr_core *core)
         return;
     }
     refresh(core);
-    notice_links(core);
+    sr_core_members_turn(core);
     sr_core_leadership_notice(core);
     sr_core_applies_drain(core);
     sr_core_batches_propose(core);
@@ -325,6 +266,7 @@ void sr_core_turn_end(struct sr_core *core)
     sr_core_reads_turn(core);
     sr_core_snapshots_turn(core);
     sr_core_feed_turn(core);
+    sr_core_membership_turn(core);
     if (core->stepping_down || core->yielding) {
         sr_core_leadership_hand_over(core);
     } else {
@@ -340,6 +282,8 @@ void sr_core_info(const struct sr_core *core, struct sr_consensus_info *ret_info
         .term = core->noticed_term,
         .leader = core->leader,
         .is_leader = core->state == RAFT_LEADER,
+        .role = sr_core_role(core, core->options.self),
+        .voters = sr_core_voters(&core->raft.configuration),
         .last_index = core->log_last,
         .commit_index = core->applies.seen,
         .applied_index = core->applies.applied,

@@ -78,6 +78,7 @@ struct sr_core_env {
     /* ---- network; false when it could not be queued ---- */
     bool (*send)(void *arg, uint64_t member, const Strongroom__Envelope *envelope,
                  const struct sr_bytes *payload, size_t payload_count);
+    bool (*is_up)(void *arg, uint64_t member); /* as sr_core_link would say */
     /* ---- state ---- */
     /* Every committed index in order, whatever it is: @type as in raft.h. A barrier's bytes mean
      * nothing (@data NULL); a configuration's are libraft's encoding. @data is valid during the
@@ -97,10 +98,19 @@ struct sr_core_env {
     void *arg;
 };
 
+/* A member as the cluster record wants it. */
+struct sr_core_member {
+    uint64_t id;
+    bool voter;
+};
+
 struct sr_core_options {
     uint64_t self;
-    const uint64_t *members; /* ids, ascending; copied */
+    /* Ids, ascending; copied. They make the configuration of a log that is born here, and are
+     * whom this node speaks to until sr_core_set_members. */
+    const uint64_t *members;
     size_t member_count;
+    bool joins; /* an empty log stays so: its first entries come from the cluster's leader */
     unsigned election_timeout_ms;
     struct sr_raftlog_state log_state;
     uint64_t log_bytes;         /* on disk at open */
@@ -128,10 +138,14 @@ enum sr_core_guard {
     SR_GUARD_MANIFEST_HOLD = 1 << 9,   /* no manifest before the state is durable up to it */
     SR_GUARD_REPEATS = 1 << 10,        /* entries under way are not sent again */
     SR_GUARD_NUMBERS = 1 << 11,        /* questions of an earlier run are not taken for ours */
+    SR_GUARD_CHANGE_TERM = 1 << 12,    /* an entry of this term before a change of members */
+    SR_GUARD_SOLE_TERM = 1 << 13,      /* a sole voter leads in a term of its own */
+    SR_GUARD_LEARNER_VOTES = 1 << 14,  /* who is asked for a vote gives it, learner or not */
+    SR_GUARD_CONFIGURATION = 1 << 15,  /* a manifest has the configuration of its index */
 };
 
-/* Bootstraps an empty log, replays otherwise. SR_CORRUPT for a log that cannot be continued,
- * SR_INVALID when its members are not those of the options. */
+/* Gives birth to an empty log unless this node joins, replays otherwise. SR_CORRUPT for a log that
+ * cannot be continued. */
 int sr_core_start(const struct sr_core_options *options, struct sr_core **ret, struct sr_err *err);
 /* Everything that waits is answered STOPPED; ops and tasks must all have been given back, done or
  * not, before. Frees. */
@@ -158,6 +172,13 @@ void sr_core_step_down(struct sr_core *core);
 void sr_core_yield(struct sr_core *core);
 /* See sr_consensus_move_leader. */
 void sr_core_move_leader(struct sr_core *core, uint64_t member);
+/* The members as the state's cluster record has them, whenever that has changed, and before the
+ * sr_core_applied of the entry that changed it: the leader brings libraft's configuration there. */
+void sr_core_set_members(struct sr_core *core, const struct sr_core_member *members, size_t count);
+/* Members as a newer cluster record has them than this node has applied: somebody else said so.
+ * They are heard, so that a node that was away can learn from a leader that came meanwhile. Until
+ * the next sr_core_set_members. */
+void sr_core_set_heard(struct sr_core *core, const uint64_t *members, size_t count);
 void sr_core_turn_end(struct sr_core *core);
 
 void sr_core_info(const struct sr_core *core, struct sr_consensus_info *ret_info);

@@ -133,7 +133,8 @@ static void send_slice(struct sr_core *core, struct sr_core_peer *peer, struct s
 void sr_core_feed_task_done(struct sr_core *core, struct sr_core_task *task)
 {
     struct sr_core_peer *peer = sr_core_peer(core, task->member);
-    bool awaited = peer->feed.state == SR_FEED_FETCHING && peer->feed.ticket == task->ticket;
+    bool awaited =
+        peer != NULL && peer->feed.state == SR_FEED_FETCHING && peer->feed.ticket == task->ticket;
     if (!awaited || !sr_core_leads(core) || core->failed) {
         goto out;
     }

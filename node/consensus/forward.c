@@ -138,6 +138,9 @@ void sr_core_forward_reply(struct sr_core *core, const struct sr_core_guest *gue
                            const struct sr_core_batch *batch, bool busy)
 {
     struct sr_core_peer *peer = sr_core_peer(core, guest->member);
+    if (peer == NULL) {
+        return; /* removed since */
+    }
     Strongroom__ForwardReply reply = STRONGROOM__FORWARD_REPLY__INIT;
     reply.batch = guest->id;
     reply.refused = batch == NULL;

@@ -189,12 +189,16 @@ struct sr_core_feed {
     uint64_t refused_at; /* hint at which an image was found to be needed; ~0: never */
 };
 
+/* The wish, the configuration and what was heard may be all different. */
+#define SR_CORE_PEERS_MAX (3 * SR_MEMBERS_MAX)
+
 struct sr_core_peer {
     uint64_t id;
-    char address[24]; /* "member-<id>": libraft wants one, nobody connects to it */
+    char address[24];
     bool up;
     bool went_down;
     uint64_t append_term; /* of the last AppendEntries it sent us */
+    uint64_t answered_ms; /* when it last answered one of ours, in this reign; 0: not yet */
     uint64_t hint;        /* its last index, as it told us */
     bool hinted;
     /* Entries under way: sent, neither answered nor refused yet. */
@@ -209,6 +213,20 @@ struct sr_core_peer {
     uint64_t read_round_waiting;
     bool term_confirmed;
     struct sr_core_feed feed;
+};
+
+struct sr_core_members {
+    struct sr_core_member wish[SR_MEMBERS_MAX];
+    size_t wish_count;
+    uint64_t heard[SR_MEMBERS_MAX];
+    size_t heard_count;
+    bool recorded;     /* the wish is that of the cluster record */
+    uint64_t retry_ms; /* nothing is changed before */
+    struct raft_change request;
+    /* What update_peers saw last of libraft's configuration. */
+    uint64_t seen_committed;
+    uint64_t seen_uncommitted;
+    unsigned seen_count;
 };
 
 /* What raft_start's load hands over. */
@@ -241,8 +259,9 @@ struct sr_core {
     bool state_full;
     uint64_t now_ms; /* of this input */
 
-    struct sr_core_peer peers[SR_MEMBERS_MAX]; /* without ourselves */
+    struct sr_core_peer peers[SR_CORE_PEERS_MAX]; /* without ourselves */
     size_t peer_count;
+    struct sr_core_members members;
 
     /* Log. */
     struct sr_core_boot boot;
@@ -290,7 +309,6 @@ static inline bool sr_core_leads(const struct sr_core *core)
 
 /* core.c */
 void sr_core_fail(struct sr_core *core, const struct sr_err *err);
-struct sr_core_peer *sr_core_peer(struct sr_core *core, uint64_t member); /* NULL: unknown */
 bool sr_core_send(struct sr_core *core, struct sr_core_peer *peer,
                   const Strongroom__Envelope *envelope, const struct sr_bytes *payload,
                   size_t payload_count);
@@ -301,6 +319,35 @@ uint64_t sr_core_first_in_memory(const struct sr_core *core);
 /* heap.c */
 void sr_core_heap_init(void);
 
+/* members.c */
+struct sr_core_peer *sr_core_peer(struct sr_core *core, uint64_t member); /* NULL: unknown */
+/* What libraft calls @member; nobody connects to it. */
+void sr_core_address(uint64_t member, char ret_address[24]);
+/* In libraft's configuration, or NULL. */
+const struct raft_server *sr_core_server(const struct sr_core *core, uint64_t member);
+enum sr_role sr_core_role(const struct sr_core *core, uint64_t member);
+bool sr_core_is_voter(const struct sr_core *core, uint64_t member);
+unsigned sr_core_voters(const struct raft_configuration *conf);
+/* In the wish, or NULL. */
+const struct sr_core_member *sr_core_wished(const struct sr_core *core, uint64_t member);
+void sr_core_members_init(struct sr_core *core, const uint64_t *ids, size_t count);
+/* Make and free peers; not while libraft runs. */
+void sr_core_members_update(struct sr_core *core);
+void sr_core_members_turn(struct sr_core *core);
+
+/* membership.c */
+void sr_core_membership_turn(struct sr_core *core);
+/* On the leader: @member has answered within an election timeout; it lacks little of our log. */
+bool sr_core_responds(struct sr_core *core, uint64_t member);
+bool sr_core_caught_up(struct sr_core *core, uint64_t member);
+
+/* election.c */
+void sr_core_election_tick(struct sr_core *core); /* before libraft's */
+bool sr_core_sole_voter(const struct sr_core *core);
+/* Around the delivery of a request for our vote. */
+int sr_core_election_vote_as_voter(struct sr_core *core);
+void sr_core_election_voted(struct sr_core *core, int role);
+
 /* boot.c */
 int sr_core_boot_load(struct sr_core *core, const struct sr_core_options *options,
                       struct sr_err *err);
@@ -309,6 +356,8 @@ void sr_core_boot_close(struct sr_core *core);
 /* raft_io.c */
 void sr_core_io_init(struct sr_core *core);
 void sr_core_io_check_stall(struct sr_core *core);
+/* Make libraft's term and vote durable. */
+int sr_core_write_vote(struct sr_core *core);
 
 /* fsm.c */
 void sr_core_fsm_init(struct sr_core *core);
@@ -337,8 +386,6 @@ void sr_core_decode(struct sr_core *core, struct sr_core_peer *peer, const struc
 
 /* configuration.c */
 int sr_core_configuration_check(struct sr_bytes data, struct sr_err *err);
-int sr_core_configuration_match(const struct sr_core *core, const struct raft_configuration *conf,
-                                struct sr_err *err);
 
 /* batch.c */
 void sr_core_batches_propose(struct sr_core *core);

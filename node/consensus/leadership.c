@@ -34,6 +34,7 @@ static void step_into(struct sr_core *core, uint64_t term)
     for (size_t i = 0; i < core->peer_count; i++) {
         core->peers[i].sent_last = 0;
         core->peers[i].hinted = false;
+        core->peers[i].answered_ms = 0;
         core->peers[i].feed.refused_at = UINT64_MAX;
     }
     sr_log(SR_LOG_INFO, "consensus", "this node leads", "term=%" PRIu64 " last_index=%" PRIu64,
@@ -95,7 +96,9 @@ void sr_core_leadership_hand_over(struct sr_core *core)
     raft_index best_match = 0;
     for (size_t i = 0; i < core->peer_count; i++) {
         raft_index match = 0;
-        if (core->peers[i].up && raft_match_index(&core->raft, core->peers[i].id, &match) == 0 &&
+        const struct sr_core_member *wished = sr_core_wished(core, core->peers[i].id);
+        if (core->peers[i].up && sr_core_is_voter(core, core->peers[i].id) && wished != NULL &&
+            wished->voter && raft_match_index(&core->raft, core->peers[i].id, &match) == 0 &&
             (best == 0 || match > best_match)) {
             best = core->peers[i].id;
             best_match = match;

@@ -229,6 +229,7 @@ static void decode_append_result(struct sr_core *core, struct sr_core_peer *peer
         return;
     }
     if (message->term == term && sr_core_leads(core)) {
+        peer->answered_ms = core->now_ms;
         if (message->rejected != 0 || message->last_log_index >= peer->sent_last) {
             peer->sent_last = 0; /* nothing is under way any more */
         }
@@ -266,7 +267,9 @@ static void decode_vote(struct sr_core *core, struct sr_core_peer *peer,
         .disrupt_leader = message->disrupt_leader,
         .pre_vote = message->pre_vote,
     };
+    int role = sr_core_election_vote_as_voter(core);
     deliver(core, peer, &vote);
+    sr_core_election_voted(core, role);
 }
 
 static void decode_vote_result(struct sr_core *core, struct sr_core_peer *peer,
@@ -297,6 +300,9 @@ static void decode_timeout_now(struct sr_core *core, struct sr_core_peer *peer,
     if (message->term == 0 || (message->last_log_index == 0) != (message->last_log_term == 0)) {
         refuse(core, peer, "timeout now: term or last entry");
         return;
+    }
+    if (sr_core_sole_voter(core)) {
+        return; /* of a leader that has taken its own vote: it would skip the election */
     }
     struct raft_message now = {.type = RAFT_TIMEOUT_NOW};
     now.timeout_now = (struct raft_timeout_now){

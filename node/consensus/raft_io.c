@@ -58,7 +58,7 @@ static int io_bootstrap(struct raft_io *io, const struct raft_configuration *con
 /* One record holds both, and libraft sets the vote right after the term, with no message in
  * between: the first call writes what both want. The loop waits for the disk here, the only place
  * where it does: libraft answers the vote as soon as this returns. */
-static int write_vote(struct sr_core *core)
+int sr_core_write_vote(struct sr_core *core)
 {
     uint64_t term = raft_current_term(&core->raft);
     uint64_t voted_for = raft_voted_for(&core->raft);
@@ -79,13 +79,13 @@ static int write_vote(struct sr_core *core)
 static int io_set_term(struct raft_io *io, raft_term term)
 {
     (void)term;
-    return write_vote(core_of(io));
+    return sr_core_write_vote(core_of(io));
 }
 
 static int io_set_vote(struct raft_io *io, raft_id server_id)
 {
     (void)server_id;
-    return write_vote(core_of(io));
+    return sr_core_write_vote(core_of(io));
 }
 
 static int io_send(struct raft_io *io, struct raft_io_send *request,

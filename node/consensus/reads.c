@@ -97,7 +97,7 @@ static void probe(struct sr_core *core)
     envelope.message_case = STRONGROOM__ENVELOPE__MESSAGE_TERM_PROBE;
     envelope.term_probe = &message;
     for (size_t i = 0; i < core->peer_count; i++) {
-        if (!core->peers[i].term_confirmed) {
+        if (!core->peers[i].term_confirmed && sr_core_is_voter(core, core->peers[i].id)) {
             sr_core_send(core, &core->peers[i], &envelope, NULL, 0);
         }
     }

@@ -21,11 +21,19 @@ static bool enough(const struct sr_core *core)
 }
 
 /* The commit index may step back on a follower, even behind the last manifest; libraft's own
- * threshold then wraps around and asks for a snapshot at the older index. */
+ * threshold then wraps around and asks for a snapshot at the older index.
+ *
+ * And libraft takes note of an applied configuration one step after it has applied it: a snapshot
+ * in between, or while it applies several at once after a start, would carry an older one. Once
+ * the log is released up to such a manifest, a restart would begin with the wrong members. */
 bool sr_core_snapshots_wanted(const struct sr_core *core)
 {
     const struct raft *raft = &core->raft;
     if (core->snapshots.request != NULL || core->failed) {
+        return false;
+    }
+    if (raft->configuration_committed_index != sr_core_changes_last(core, raft->commit_index) &&
+        sr_core_guarded(core, SR_GUARD_CONFIGURATION)) {
         return false;
     }
     return !sr_core_guarded(core, SR_GUARD_SNAPSHOT_BACK) ||

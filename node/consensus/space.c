@@ -35,8 +35,8 @@ static uint64_t best_voter(struct sr_core *core, raft_index least)
     uint64_t best = 0;
     for (size_t i = 0; i < core->peer_count; i++) {
         raft_index match = 0;
-        if (core->peers[i].up && raft_match_index(&core->raft, core->peers[i].id, &match) == 0 &&
-            match >= least) {
+        if (core->peers[i].up && sr_core_is_voter(core, core->peers[i].id) &&
+            raft_match_index(&core->raft, core->peers[i].id, &match) == 0 && match >= least) {
             best = core->peers[i].id;
             least = match + 1;
         }

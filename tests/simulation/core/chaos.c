@@ -12,12 +12,20 @@ static size_t alive_count(const struct sim *sim)
     return count;
 }
 
+/* A member; or one that is not, any more, but has not heard of it. */
+static bool may_start(const struct sim *sim, size_t node)
+{
+    return !sim->nodes[node].gone &&
+           (!sim_members_out(sim, node) || sim->nodes[node].disk.term != 0);
+}
+
 static void crash_or_restart(struct sim *sim, size_t node)
 {
     struct sr_err err;
     if (sim->nodes[node].alive && alive_count(sim) > 1) {
         sim_crash(sim, node);
-    } else if (!sim->nodes[node].alive && sim_restart(sim, node, &err) != SR_OK) {
+    } else if (!sim->nodes[node].alive && may_start(sim, node) &&
+               sim_restart(sim, node, &err) != SR_OK) {
         sim_violate(sim, "restart of node %zu: %s", node + 1, err.text);
     }
 }
@@ -27,6 +35,10 @@ static void act(struct sim *sim)
     size_t a = sim_random(sim, sim->count);
     size_t b = sim_random(sim, sim->count);
     bool alive = sim->nodes[a].alive;
+    if (sim->churn && alive && sim_random(sim, 25) == 0) {
+        sim_members_churn(sim, a);
+        return;
+    }
     switch (sim_random(sim, 40)) {
     case 0:
     case 1:

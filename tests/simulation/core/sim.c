@@ -55,15 +55,20 @@ int sim_restart(struct sim *sim, size_t at, struct sr_err *err)
 {
     struct sim_node *node = &sim->nodes[at];
     uint64_t ids[SIM_NODES_MAX];
+    size_t initial = sim->initial == 0 ? sim->count : sim->initial;
+    size_t known = 0;
     for (size_t i = 0; i < sim->count; i++) {
-        ids[i] = i + 1;
+        if (at < initial ? i < initial : !sim_members_out(sim, i)) {
+            ids[known++] = i + 1; /* who joins asks the cluster who it is, at each start */
+        }
     }
     sim_state_restart(node);
     node->failed = false;
     struct sr_core_options options = {
         .self = node->id,
         .members = ids,
-        .member_count = sim->count,
+        .member_count = known,
+        .joins = at >= initial,
         .election_timeout_ms = sim->election_timeout_ms,
         .log_state = sim_disk_state(&node->disk),
         .log_keep_bytes = sim->log_keep_bytes,
@@ -73,6 +78,7 @@ int sim_restart(struct sim *sim, size_t at, struct sr_err *err)
         .env = {.now_ns = env_now,
                 .random = env_random,
                 .send = sim_net_send,
+                .is_up = sim_net_is_up,
                 .fail = env_fail,
                 .arg = node},
         .guards_off = sim->guards_off,
@@ -82,6 +88,7 @@ int sim_restart(struct sim *sim, size_t at, struct sr_err *err)
     int status = sr_core_start(&options, &node->core, err);
     if (status == SR_OK) {
         node->alive = true;
+        sim_members_tell(node);
         node->tick_at_ns = sim->now_ns + sim_random(sim, SIM_TICK_MS * 1000000);
         sr_core_turn_end(node->core);
     }
@@ -172,7 +179,7 @@ void sim_init(struct sim *sim, uint64_t seed, size_t count)
 
 void sim_start(struct sim *sim)
 {
-    for (size_t i = 0; i < sim->count; i++) {
+    for (size_t i = 0; i < (sim->initial == 0 ? sim->count : sim->initial); i++) {
         struct sr_err err;
         if (sim_restart(sim, i, &err) != SR_OK) {
             sim_violate(sim, "start: %s", err.text);
@@ -191,6 +198,7 @@ void sim_close(struct sim *sim)
     sr_free(sim->history);
     sr_free(sim->commands);
     sr_free(sim->reads);
+    sr_free(sim->leaders);
 }
 
 /* ---- time ---- */
@@ -241,6 +249,7 @@ static void node_step(struct sim_node *node)
     }
     if (turned) {
         sr_core_turn_end(node->core);
+        sim_members_check_leader(node);
     }
 }
 
@@ -257,6 +266,7 @@ static void step(struct sim *sim, uint64_t end_ns)
         sim->now_ns = end_ns;
         return;
     }
+    sim_members_step(sim);
     sim_net_step(sim);
     for (size_t i = 0; i < sim->count; i++) {
         if (sim->nodes[i].alive && !sim->nodes[i].paused) {
@@ -377,20 +387,36 @@ bool sim_converged(struct sim *sim)
     return true;
 }
 
-void sim_finish(struct sim *sim)
+static void start_members(struct sim *sim)
 {
     struct sr_err err;
-    sim_heal(sim);
     for (size_t i = 0; i < sim->count; i++) {
-        if (!sim->nodes[i].alive && sim_restart(sim, i, &err) != SR_OK) {
+        if (!sim->nodes[i].alive && !sim_members_out(sim, i) &&
+            sim_restart(sim, i, &err) != SR_OK) {
             sim_violate(sim, "restart of node %zu: %s", i + 1, err.text);
         }
     }
+}
+
+static bool members_settled(struct sim *sim)
+{
+    start_members(sim); /* those too that became members just now */
+    return sim_members_settled(sim);
+}
+
+void sim_finish(struct sim *sim)
+{
+    sim_heal(sim);
+    start_members(sim);
     if (!sim_run(sim, 30000, sim_has_leader)) {
         sim_violate(sim, "no leader after healing");
         return;
     }
-    size_t last = sim_propose(sim, 0);
+    if (sim_record(sim).epoch != 0 && !sim_run(sim, 60000, members_settled)) {
+        sim_violate(sim, "the members do not become what the record says");
+        return;
+    }
+    size_t last = sim_propose(sim, sim_leader(sim));
     if (!sim_run(sim, 30000, sim_all_answered) || sim->commands[last].state != SIM_ACKED) {
         sim_violate(sim, "no write after healing: state %d, error %d",
                     (int)sim->commands[last].state, (int)sim->commands[last].error);

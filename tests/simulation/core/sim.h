@@ -17,7 +17,7 @@
 
 #include "node/consensus/core.h"
 
-#define SIM_NODES_MAX 5
+#define SIM_NODES_MAX 9
 #define SIM_TICK_MS   25
 
 struct sim_entry {
@@ -25,6 +25,14 @@ struct sim_entry {
     uint32_t type;
     uint8_t *data;
     size_t size;
+};
+
+/* The cluster record: sets of nodes, a bit each. Epoch 0: none yet. */
+struct sim_record {
+    uint64_t epoch;
+    unsigned voters;
+    unsigned learners;
+    unsigned removed;
 };
 
 /* What survives a crash. */
@@ -37,6 +45,7 @@ struct sim_disk {
     uint64_t voted_for;
     struct sr_buf manifest;
     uint64_t state_index; /* of the durable state */
+    struct sim_record record;
 };
 
 struct sim_frame {
@@ -62,6 +71,7 @@ struct sim_command {
     uint64_t applied_at; /* index, as any node saw it; 0: not yet */
     uint64_t proposed_ns;
     uint64_t answered_ns;
+    struct sim_record record; /* it makes this the cluster record, if that is of the epoch before */
 };
 
 struct sim_read {
@@ -74,6 +84,7 @@ struct sim_node {
     struct sim *sim;
     uint64_t id; /* 1.. */
     bool alive;
+    bool gone;   /* it was told that it is removed, and stopped for good */
     bool paused; /* as by SIGSTOP */
     bool failed;
     struct sr_err failure;
@@ -91,8 +102,11 @@ struct sim_node {
     struct sr_mail **tasks_end;
     uint64_t task_at_ns;
     /* State. */
-    uint64_t posted;  /* last index that the core handed over */
-    uint64_t applied; /* and that was applied */
+    uint64_t posted;          /* last index that the core handed over */
+    uint64_t applied;         /* and that was applied */
+    struct sim_record record; /* as applied */
+    struct sim_record heard;  /* from another node; newer than its own, if not 0 */
+    uint64_t told;            /* epoch of the record that the core knows */
     uint64_t apply_at_ns;
     uint64_t flush_at_ns;
     bool flush_never;
@@ -107,6 +121,8 @@ struct sim {
     uint64_t random;
     uint64_t now_ns;
     size_t count;
+    bool churn;     /* chaos changes the members too */
+    size_t initial; /* the first of them are members from birth, the others join; 0: all */
     struct sim_node nodes[SIM_NODES_MAX];
     struct sim_link links[SIM_NODES_MAX][SIM_NODES_MAX];
     uint64_t delay_min_ns;
@@ -129,6 +145,8 @@ struct sim {
     struct sim_read *reads;
     size_t read_count;
     size_t read_capacity;
+    uint8_t *leaders; /* by term: the node that led, from 1 */
+    size_t leader_count;
     uint64_t acked_index;
     unsigned acked;
     unsigned reads_done;
@@ -161,10 +179,28 @@ size_t sim_read(struct sim *sim, size_t at);
 size_t sim_leader(struct sim *sim);
 bool sim_has_leader(struct sim *sim);
 bool sim_all_answered(struct sim *sim);
+/* The members are what the record of the node that leads says, and it says the same everywhere. */
+bool sim_members_settled(struct sim *sim);
 /* All alive nodes have applied the same index, and it is the last one. */
 bool sim_converged(struct sim *sim);
 /* Heal, restart everything, write once more, and see that all agree. */
 void sim_finish(struct sim *sim);
+
+/* sim_members.c */
+/* The newest record that any node has applied. */
+struct sim_record sim_record(const struct sim *sim);
+/* Propose at node @at what makes @record the cluster record; its epoch is filled in. */
+size_t sim_propose_record(struct sim *sim, size_t at, struct sim_record record);
+void sim_members_tell(struct sim_node *node);
+bool sim_members_may_link(const struct sim *sim, size_t a, size_t b);
+/* Stop nodes that hear of their removal. */
+void sim_members_step(struct sim *sim);
+/* Whether @node is not a member yet, or not any more. */
+bool sim_members_out(const struct sim *sim, size_t node);
+/* A random change of members, proposed at @at. */
+void sim_members_churn(struct sim *sim, size_t at);
+/* No term has two leaders. */
+void sim_members_check_leader(struct sim_node *node);
 
 /* sim_disk.c */
 void sim_disk_env(struct sr_core_env *env);
@@ -177,6 +213,7 @@ void sim_disk_close(struct sim_disk *disk);
 /* sim_net.c */
 bool sim_net_send(void *arg, uint64_t member, const Strongroom__Envelope *envelope,
                   const struct sr_bytes *payload, size_t payload_count);
+bool sim_net_is_up(void *arg, uint64_t member);
 /* When the next frame arrives, or a link comes up; UINT64_MAX: nothing on the way. */
 uint64_t sim_net_next(const struct sim *sim);
 void sim_net_step(struct sim *sim);

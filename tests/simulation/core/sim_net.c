@@ -56,6 +56,12 @@ bool sim_net_send(void *arg, uint64_t member, const Strongroom__Envelope *envelo
     return true;
 }
 
+bool sim_net_is_up(void *arg, uint64_t member)
+{
+    const struct sim_node *node = arg;
+    return node->sim->links[node->id - 1][member - 1].up;
+}
+
 void sim_net_drop(struct sim *sim, size_t from, size_t to)
 {
     struct sim_link *link = &sim->links[from][to];
@@ -75,7 +81,7 @@ void sim_net_drop(struct sim *sim, size_t from, size_t to)
 static bool wants_up(const struct sim *sim, size_t from, size_t to)
 {
     return from != to && !sim->links[from][to].up && !sim->links[from][to].cut &&
-           sim->nodes[from].alive && sim->nodes[to].alive;
+           sim->nodes[from].alive && sim->nodes[to].alive && sim_members_may_link(sim, from, to);
 }
 
 uint64_t sim_net_next(const struct sim *sim)
@@ -113,6 +119,7 @@ static void deliver(struct sim *sim, size_t from, size_t to)
     if (sim->filter == NULL || sim->filter(sim, from, to, &taken)) {
         sr_core_receive(sim->nodes[to].core, from + 1, &taken);
         sr_core_turn_end(sim->nodes[to].core);
+        sim_members_check_leader(&sim->nodes[to]);
     }
     sr_arena_close(&arena);
     sr_free(frame);

@@ -53,6 +53,9 @@ static void apply_command(struct sim_node *node, uint64_t index, struct sr_bytes
                     (unsigned long long)number, (int)known->error);
     }
     known->applied_at = index;
+    if (known->record.epoch != 0 && known->record.epoch == node->record.epoch + 1) {
+        node->record = known->record;
+    }
     if (origin == node->id && known->state == SIM_WAITS) {
         known->state = SIM_ACKED;
         known->answered_ns = sim->now_ns;
@@ -201,6 +204,7 @@ void sim_state_env(struct sr_core_env *env)
 void sim_state_apply(struct sim_node *node)
 {
     node->apply_at_ns = UINT64_MAX;
+    sim_members_tell(node);
     sr_core_applied(node->core, node->applied);
 }
 
@@ -209,12 +213,16 @@ void sim_state_flush(struct sim_node *node)
     node->flush_at_ns = node->sim->now_ns + 50000000 + sim_random(node->sim, 500000000);
     if (!node->flush_never) {
         node->disk.state_index = node->applied;
+        node->disk.record = node->record;
     }
 }
 
 void sim_state_restart(struct sim_node *node)
 {
     node->applied = node->disk.state_index;
+    node->record = node->disk.record;
+    node->told = 0;
+    node->heard = (struct sim_record){0};
     node->posted = 0;
     node->apply_at_ns = UINT64_MAX;
     node->flush_at_ns = node->sim->now_ns + sim_random(node->sim, 500000000);

@@ -195,18 +195,6 @@ static void test_birth_that_was_interrupted(void **state)
     expect_start(SR_OK, "");
 }
 
-static void test_start_refuses_other_members(void **state)
-{
-    (void)state;
-    begin();
-    sim.count = 3;
-    for (size_t i = 1; i < 3; i++) {
-        sim.nodes[i].sim = &sim;
-        sim.nodes[i].disk.first = 1;
-    }
-    expect_start(SR_INVALID, "cluster of 1 members");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -221,7 +209,6 @@ int main(void)
         cmocka_unit_test(test_start_refuses_entries_of_later_terms_than_the_vote),
         cmocka_unit_test(test_start_refuses_a_damaged_manifest),
         cmocka_unit_test(test_birth_that_was_interrupted),
-        cmocka_unit_test(test_start_refuses_other_members),
     };
     sr_log_init(SR_LOG_FATAL, SR_LOG_LOGFMT, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);

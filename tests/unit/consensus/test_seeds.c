@@ -17,6 +17,7 @@ struct totals {
     unsigned reads;
     unsigned commands;
     uint64_t leaders;
+    uint64_t changes; /* of members */
 };
 
 static uint64_t number_of(const char *name, uint64_t otherwise)
@@ -32,6 +33,7 @@ static void add(struct totals *totals)
     totals->commands += (unsigned)sim.command_count;
     for (size_t i = 0; i < sim.count; i++) {
         totals->leaders += sr_counter_read(&sim.nodes[i].metrics.leader_changes);
+        totals->changes += sr_counter_read(&sim.nodes[i].metrics.membership_changes);
     }
 }
 
@@ -53,11 +55,13 @@ static void run_seeds(size_t nodes, uint64_t seeds, void (*prepare)(struct sim *
         assert_string_equal(sim.violation, "");
         sim_close(&sim);
     }
-    printf("%llu seeds: %u of %u commands acknowledged, %u reads, %llu changes of leader\n",
+    printf("%llu seeds: %u of %u commands acknowledged, %u reads, %llu changes of leader, "
+           "%llu of members\n",
            (unsigned long long)seeds, totals.acked, totals.commands, totals.reads,
-           (unsigned long long)totals.leaders);
+           (unsigned long long)totals.leaders, (unsigned long long)totals.changes);
     assert_true(totals.acked > 20 * seeds); /* a cluster that does nothing breaks no rule */
     assert_true(totals.reads > 10 * seeds);
+    assert_true(!sim.churn || totals.changes > 2 * seeds);
 }
 
 static void test_three_nodes(void **state)
@@ -97,6 +101,31 @@ static void test_three_nodes_with_slow_network(void **state)
     run_seeds(3, 40, slow_network);
 }
 
+/* Members are added, promoted, demoted, removed and replaced, the leader among them. */
+static void churn(struct sim *s)
+{
+    s->churn = true;
+    s->initial = 3;
+}
+
+static void churn_small_memory(struct sim *s)
+{
+    small_memory(s);
+    churn(s);
+}
+
+static void test_members_come_and_go(void **state)
+{
+    (void)state;
+    run_seeds(9, 60, churn);
+}
+
+static void test_members_come_and_go_with_small_memory(void **state)
+{
+    (void)state;
+    run_seeds(9, 40, churn_small_memory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -104,6 +133,8 @@ int main(void)
         cmocka_unit_test(test_five_nodes),
         cmocka_unit_test(test_three_nodes_with_small_memory),
         cmocka_unit_test(test_three_nodes_with_slow_network),
+        cmocka_unit_test(test_members_come_and_go),
+        cmocka_unit_test(test_members_come_and_go_with_small_memory),
     };
     sr_log_init(SR_LOG_FATAL, SR_LOG_LOGFMT, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
