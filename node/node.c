@@ -20,6 +20,7 @@
 #include "node/admin/admin.h"
 #include "node/datadir.h"
 #include "node/service/service.h"
+#include "proto/level.h"
 
 #define LOOPS_MAX 8
 
@@ -179,6 +180,7 @@ static int start_consensus(struct sr_node *node, struct sr_err *err)
         .log_state = node->log_state,
         .store = node->store,
         .origins = &node->origins,
+        .feature_level = SR_FEATURE_LEVEL,
         .log_keep_bytes = config->storage.log_keep_bytes,
         .on_failure = on_failure,
         .arg = node,

@@ -194,6 +194,13 @@ static void on_link(void *arg, uint64_t member, bool up)
     sr_core_link(consensus->core, member, up);
 }
 
+static void on_bulk(void *arg, struct sr_bulk *bulk, Strongroom__Hello__Purpose purpose,
+                    uint64_t member)
+{
+    struct sr_consensus *consensus = arg;
+    consensus->options.on_bulk(consensus->options.arg, bulk, purpose, member);
+}
+
 static void on_removed(void *arg, uint64_t member)
 {
     struct sr_err err;
@@ -215,6 +222,7 @@ static int start_core(struct sr_consensus *consensus, const struct sr_consensus_
         .self = options->self,
         .members = ids,
         .member_count = options->member_count,
+        .joins = options->joins,
         .election_timeout_ms = options->election_timeout_ms,
         .log_state = options->log_state,
         .log_bytes = sr_raftlog_disk_bytes(options->log),
@@ -229,6 +237,7 @@ static int open_peers(struct sr_consensus *consensus, const struct sr_consensus_
                       struct sr_err *err)
 {
     struct sr_peer_member members[SR_MEMBERS_MAX];
+    sr_consensus_record_init(consensus, options->members, options->member_count);
     for (size_t i = 0; i < options->member_count; i++) {
         members[i] = (struct sr_peer_member){.id = options->members[i].id,
                                              .name = options->members[i].name,
@@ -242,11 +251,18 @@ static int open_peers(struct sr_consensus *consensus, const struct sr_consensus_
         .member_count = options->member_count,
         .listen = options->peer_listen,
         .tls = options->peer_tls,
-        .feature_level = 1,
-        .events = {.on_frame = on_frame, .on_link = on_link, .on_removed = on_removed},
+        .feature_level = options->feature_level,
+        .events = {.on_frame = on_frame,
+                   .on_link = on_link,
+                   .on_removed = on_removed,
+                   .on_bulk = options->on_bulk == NULL ? NULL : on_bulk},
         .arg = consensus,
     };
-    return sr_peers_open(&peers, &consensus->peers, err);
+    int status = sr_peers_open(&peers, &consensus->peers, err);
+    if (status == SR_OK) {
+        sr_consensus_record_sync(consensus); /* the record may know better */
+    }
+    return status;
 }
 
 static void init_sync(struct sr_consensus *consensus)
@@ -324,6 +340,7 @@ static void tear_down(struct sr_consensus *consensus)
     }
     sr_applier_stop(consensus->applier);
     sr_consensus_loop_close(consensus);
+    sr_consensus_record_close(consensus);
     answer_late(consensus);
     sr_mailbox_close(&consensus->proposals);
     sr_mailbox_close(&consensus->reads);

@@ -35,6 +35,7 @@ struct sr_consensus_options {
     uint64_t self;
     const struct sr_consensus_member *members; /* the initial cluster, sorted by id; copied */
     size_t member_count;
+    bool joins; /* this node was not born with the cluster: its log begins with the leader's */
     const char *peer_listen;
     const struct sr_tls_files *peer_tls;
     unsigned election_timeout_ms; /* 150 .. 60000 */
@@ -43,10 +44,14 @@ struct sr_consensus_options {
     struct sr_raftlog_state log_state;
     struct sr_store *store;
     struct sr_origins *origins;
+    uint32_t feature_level;  /* that this node offers */
     uint64_t log_keep_bytes; /* of log kept behind the flushed state for followers that lag */
     /* The node must stop: called once, on any thread, with why. SR_REMOVED: for good, the cluster
      * has removed it. */
     void (*on_failure)(void *arg, const struct sr_err *err);
+    /* A bulk connection, on a thread of its own; see struct sr_peer_events. May be NULL. */
+    void (*on_bulk)(void *arg, struct sr_bulk *bulk, Strongroom__Hello__Purpose purpose,
+                    uint64_t member);
     void *arg;
 };
 

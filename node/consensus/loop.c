@@ -50,7 +50,9 @@ static void on_wake(uv_async_t *wake)
         return; /* what waits is answered when the node stops, in a moment */
     }
     take_done(consensus);
-    sr_core_applied(consensus->core, sr_store_applied_index(consensus->options.store));
+    uint64_t applied = sr_store_applied_index(consensus->options.store);
+    sr_consensus_record_sync(consensus); /* at least as of there */
+    sr_core_applied(consensus->core, applied);
     sr_core_log_full(consensus->core, atomic_load(&consensus->log_full));
     if (atomic_load(&consensus->stepping_down)) {
         sr_core_step_down(consensus->core);

@@ -12,6 +12,23 @@
 #include "node/consensus/core.h"
 #include "node/consensus/writer.h"
 
+/* Whom this node is linked to; see record.c. */
+struct sr_consensus_link {
+    uint64_t id;
+    char *name;
+    char *address;
+    bool is_leaving; /* not in the record, perhaps still in libraft's configuration */
+};
+struct sr_consensus_record {
+    uint64_t epoch; /* of the cluster record that this is of; 0: of the options */
+    struct sr_consensus_link links[SR_MEMBERS_MAX];
+    size_t link_count;
+    size_t leaving_count;
+    uint64_t *removed;
+    size_t removed_count;
+    bool is_self_removed;
+};
+
 struct sr_consensus {
     struct sr_consensus_options options; /* without members */
     struct sr_consensus_metrics metrics;
@@ -19,6 +36,7 @@ struct sr_consensus {
     struct sr_peers *peers;
     struct sr_applier *applier;
     struct sr_writer *writer;
+    struct sr_consensus_record record;
 
     uv_loop_t loop;
     uv_thread_t thread;
@@ -46,6 +64,12 @@ struct sr_consensus {
     pthread_cond_t info_changed; /* who leads */
     struct sr_consensus_info info;
 };
+
+/* record.c, on the loop or before it runs: follow the record that the state has applied. */
+void sr_consensus_record_init(struct sr_consensus *consensus,
+                              const struct sr_consensus_member *members, size_t count);
+void sr_consensus_record_sync(struct sr_consensus *consensus);
+void sr_consensus_record_close(struct sr_consensus *consensus);
 
 void sr_consensus_fail(void *arg, const struct sr_err *err);
 

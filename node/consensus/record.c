@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Who is linked, and whom the core wants as members, follows from the cluster record that the state
+ * has applied. Before there is one, those are the members that this node was started with.
+ *
+ * A member that was removed stays linked until libraft's committed configuration is without it:
+ * until then its vote may be needed to commit that very change. Only then it is told, by refusing
+ * its hello; and this node, if it is the one, ends by itself no sooner either.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "node/consensus/loop.h"
+#include "storage/cluster.h"
+
+static void forget(struct sr_consensus_link *link)
+{
+    sr_free(link->name);
+    sr_free(link->address);
+}
+
+static void learn(struct sr_consensus_record *to, uint64_t id, const char *name,
+                  const char *address)
+{
+    to->links[to->link_count++] = (struct sr_consensus_link){
+        .id = id, .name = sr_strdup(name), .address = sr_strdup(address)};
+}
+
+static bool is_linked(const struct sr_consensus_record *record, uint64_t id)
+{
+    for (size_t i = 0; i < record->link_count; i++) {
+        if (record->links[i].id == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_removed(const struct sr_consensus_record *record, uint64_t id)
+{
+    for (size_t i = 0; i < record->removed_count; i++) {
+        if (record->removed[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether @id may still be asked for its vote. */
+static bool is_configured(struct sr_consensus *consensus, uint64_t id)
+{
+    const struct raft *raft = sr_core_raft(consensus->core);
+    if (raft->configuration_uncommitted_index != 0) {
+        return true;
+    }
+    for (unsigned i = 0; i < raft->configuration.n; i++) {
+        if (raft->configuration.servers[i].id == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void tell_core(struct sr_consensus *consensus, const Strongroom__ClusterRecord *from)
+{
+    struct sr_core_member members[SR_MEMBERS_MAX];
+    size_t count = 0;
+    for (; count < from->n_members && count < SR_MEMBERS_MAX; count++) {
+        members[count] = (struct sr_core_member){.id = from->members[count]->id,
+                                                 .voter = from->members[count]->voter};
+    }
+    sr_core_set_members(consensus->core, members, count);
+}
+
+static void tell_peers(struct sr_consensus *consensus)
+{
+    const struct sr_consensus_record *record = &consensus->record;
+    struct sr_peer_member members[SR_MEMBERS_MAX];
+    for (size_t i = 0; i < record->link_count; i++) {
+        members[i] = (struct sr_peer_member){.id = record->links[i].id,
+                                             .name = record->links[i].name,
+                                             .address = record->links[i].address};
+    }
+    sr_peers_set_members(consensus->peers, members, record->link_count,
+                         (struct sr_peer_removed){record->removed, record->removed_count});
+}
+
+/* The links that the record wants, and those of before that may not go yet. */
+static void relink(struct sr_consensus *consensus, const Strongroom__ClusterRecord *from)
+{
+    struct sr_consensus_record *record = &consensus->record;
+    struct sr_consensus_record old = *record;
+    *record = (struct sr_consensus_record){.epoch = from->epoch};
+    for (size_t i = 0; i < from->n_members && record->link_count < SR_MEMBERS_MAX; i++) {
+        const Strongroom__MemberRecord *member = from->members[i];
+        learn(record, member->id, member->name, member->peer_address);
+    }
+    for (size_t i = 0; i < old.link_count; i++) {
+        const struct sr_consensus_link *link = &old.links[i];
+        if (!is_linked(record, link->id) && record->link_count < SR_MEMBERS_MAX) {
+            learn(record, link->id, link->name, link->address);
+            record->links[record->link_count - 1].is_leaving = true;
+            record->leaving_count++;
+        }
+        forget(&old.links[i]);
+    }
+    sr_free(old.removed);
+    record->removed_count = from->n_removed;
+    record->removed = sr_calloc(from->n_removed, sizeof(uint64_t));
+    if (from->n_removed > 0) {
+        memcpy(record->removed, from->removed, from->n_removed * sizeof(uint64_t));
+    }
+    record->is_self_removed = is_removed(record, consensus->options.self);
+    tell_core(consensus, from);
+    tell_peers(consensus);
+}
+
+/* Let those go whom nobody needs any more. */
+static void release(struct sr_consensus *consensus)
+{
+    struct sr_consensus_record *record = &consensus->record;
+    size_t kept = 0;
+    for (size_t i = 0; i < record->link_count; i++) {
+        struct sr_consensus_link *link = &record->links[i];
+        if (link->is_leaving && !is_configured(consensus, link->id)) {
+            forget(link);
+            record->leaving_count--;
+        } else {
+            record->links[kept++] = *link;
+        }
+    }
+    if (kept != record->link_count) {
+        record->link_count = kept;
+        tell_peers(consensus);
+    }
+}
+
+static void end_if_removed(struct sr_consensus *consensus)
+{
+    struct sr_err err;
+    if (consensus->record.is_self_removed && !is_configured(consensus, consensus->options.self)) {
+        sr_err_set(&err, SR_REMOVED, "this member was removed from the cluster");
+        sr_consensus_fail(consensus, &err);
+    }
+}
+
+void sr_consensus_record_init(struct sr_consensus *consensus,
+                              const struct sr_consensus_member *members, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        learn(&consensus->record, members[i].id, members[i].name, members[i].peer_address);
+    }
+}
+
+void sr_consensus_record_close(struct sr_consensus *consensus)
+{
+    for (size_t i = 0; i < consensus->record.link_count; i++) {
+        forget(&consensus->record.links[i]);
+    }
+    sr_free(consensus->record.removed);
+}
+
+void sr_consensus_record_sync(struct sr_consensus *consensus)
+{
+    struct sr_err err = {0};
+    if (sr_store_cluster_epoch(consensus->options.store) != consensus->record.epoch) {
+        Strongroom__ClusterRecord *record = NULL;
+        if (sr_store_cluster(consensus->options.store, &record, &err) != SR_OK) {
+            sr_consensus_fail(consensus, &err);
+            return;
+        }
+        relink(consensus, record);
+        strongroom__cluster_record__free_unpacked(record, NULL);
+    }
+    if (consensus->record.leaving_count > 0) {
+        release(consensus);
+    }
+    end_if_removed(consensus);
+}
