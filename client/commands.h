@@ -12,6 +12,9 @@ int command_keygen(int argc, char **argv);
 int command_pki(int argc, char **argv);
 int command_member(int argc, char **argv);
 int command_status(int argc, char **argv);
+/* A subcommand of member, with a file of its own: argv[0] is its name. */
+int command_member_wait(int argc, char **argv);
+int command_rebuild(int argc, char **argv);
 int command_drain(int argc, char **argv);
 int command_move_leader(int argc, char **argv);
 

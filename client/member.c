@@ -23,6 +23,7 @@ static void print_help(void)
          "       strongroom member remove NAME|ID [--force] [OPTION]...\n"
          "       strongroom member update NAME|ID --peer-address HOST:PORT [--force] [OPTION]...\n"
          "       strongroom member promote NAME|ID [--force] [OPTION]...\n"
+         "       strongroom member wait NAME|ID [--for SECONDS] [OPTION]...\n"
          "\n"
          "  list     print the members\n"
          "  add      make a place for a node and print the token that lets it take the place,\n"
@@ -30,6 +31,7 @@ static void print_help(void)
          "  remove   take a member out. Its node stops; its id never comes back\n"
          "  update   change the address where the other members reach a member\n"
          "  promote  let a learner vote\n"
+         "  wait     until it runs, is what it is to be, and has caught up\n"
          "\n"
          "A change that would make the loss of one zone fatal is refused, with what would make it\n"
          "safe.\n"
@@ -331,10 +333,14 @@ int command_member(int argc, char **argv)
             return run(argc - 1, argv + 1, &subcommands[i]);
         }
     }
+    if (strcmp(word, "wait") == 0) {
+        return command_member_wait(argc - 1, argv + 1);
+    }
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
         print_help();
         return EXIT_DONE;
     }
-    fprintf(stderr, "strongroom member: list, add, remove, update or promote; --help has more\n");
+    fprintf(stderr,
+            "strongroom member: list, add, remove, update, promote or wait; --help has more\n");
     return EXIT_USAGE;
 }

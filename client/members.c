@@ -148,8 +148,10 @@ void members_print_summary(const Members *members)
     } else {
         printf("leader            %s, zone %s\n", member_name(leader), leader->zone);
     }
-    if (members->has_progress) {
-        printf("zones survivable  %u\n", members->zones_survivable);
+    if (members->has_progress && members->zones_survivable < 0) {
+        puts("zones survivable  none: there is no majority that is caught up");
+    } else if (members->has_progress) {
+        printf("zones survivable  %d\n", members->zones_survivable);
     } else {
         puts("zones survivable  not known: no leader has told how far the members are");
     }
@@ -209,7 +211,7 @@ void members_print_json(const Members *members)
     output_json_id(&json, "cluster_id", members->header == NULL ? 0 : members->header->cluster_id);
     output_json_id(&json, "answered_by", members->header == NULL ? 0 : members->header->member_id);
     output_json_id(&json, "leader", members->leader);
-    output_json_number(&json, "zones_survivable", members->zones_survivable);
+    output_json_integer(&json, "zones_survivable", members->zones_survivable);
     output_json_bool(&json, "has_progress", members->has_progress);
     output_json_number(&json, "progress_age_ms", members->progress_age_ms);
     output_json_number(&json, "feature_level", members->feature_level);

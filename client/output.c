@@ -116,6 +116,12 @@ void output_json_number(struct output_json *json, const char *name, uint64_t val
     printf("%" PRIu64, value);
 }
 
+void output_json_integer(struct output_json *json, const char *name, int64_t value)
+{
+    begin_value(json, name);
+    printf("%" PRId64, value);
+}
+
 void output_json_bool(struct output_json *json, const char *name, bool value)
 {
     begin_value(json, name);

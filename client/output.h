@@ -38,6 +38,7 @@ void output_json_begin(struct output_json *json, const char *name, char bracket)
 void output_json_end(struct output_json *json, char bracket);                     /* } or ] */
 void output_json_text(struct output_json *json, const char *name, const char *value);
 void output_json_number(struct output_json *json, const char *name, uint64_t value);
+void output_json_integer(struct output_json *json, const char *name, int64_t value);
 void output_json_bool(struct output_json *json, const char *name, bool value);
 /* A member's id: a string of hexadecimal digits, since programs take numbers for floats. */
 void output_json_id(struct output_json *json, const char *name, uint64_t id);
