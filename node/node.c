@@ -75,6 +75,7 @@ static int open_storage(struct sr_node *node, struct sr_err *err)
         .keyring = node->dir.keyring,
         .cluster_id = node->dir.cluster_id,
         .member_id = node->dir.member_id,
+        .must_exist = node->dir.started,
         .map_bytes = config->storage.map_bytes,
         .memtable_entries_max = config->storage.memtable_entries,
         .unindexed_entries_max = config->storage.unindexed_entries,

@@ -12,10 +12,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/check.h"
+#include "storage/pages.h"
+#include "storage/verify.h"
 
 #define TABLES_MAX       8
 #define FORMAT_BYTES     28
@@ -254,7 +258,7 @@ static int check_key(struct sr_lmdb *lmdb, MDB_txn *txn, const uint8_t format[FO
 }
 
 static int open_existing(struct sr_lmdb *lmdb, MDB_txn *txn, const struct sr_store_options *options,
-                         struct sr_err *err)
+                         const char *path, struct sr_err *err)
 {
     uint8_t format[FORMAT_BYTES];
     int rc = open_tables(lmdb, txn, 0, err);
@@ -270,6 +274,8 @@ static int open_existing(struct sr_lmdb *lmdb, MDB_txn *txn, const struct sr_sto
     }
     if (rc == SR_OK)
         rc = open_idx(lmdb, txn, 0, err);
+    if (rc == SR_OK)
+        rc = sr_verify_index(lmdb, txn, path, err);
     return rc;
 }
 
@@ -310,8 +316,8 @@ static int open_env(const struct sr_store_options *options, struct sr_lmdb *lmdb
     return SR_OK;
 }
 
-/* Whether anything was ever committed to the file. */
-static int is_empty(struct sr_lmdb *lmdb, bool *ret, struct sr_err *err)
+/* Whether nothing was ever committed to the file. */
+static int is_empty(struct sr_lmdb *lmdb, bool must_exist, bool *ret, struct sr_err *err)
 {
     MDB_stat stat;
     int rc = mdb_env_stat(lmdb->env, &stat);
@@ -319,7 +325,19 @@ static int is_empty(struct sr_lmdb *lmdb, bool *ret, struct sr_err *err)
     if (rc != 0)
         return sr_lmdb_failed(rc, "open database", err);
     *ret = stat.ms_entries == 0;
-    return SR_OK;
+    return *ret && must_exist ? sr_err_set(err, SR_CORRUPT, "the database has lost its content")
+                              : SR_OK;
+}
+
+/* Before LMDB sees it. */
+static int check_pages(const struct sr_store_options *options, char path[PATH_MAX],
+                       struct sr_err *err)
+{
+    bool empty = false;
+
+    if (snprintf(path, PATH_MAX, "%s/data.mdb", options->dir) >= PATH_MAX)
+        return sr_err_set(err, SR_INVALID, "path is too long");
+    return sr_pages_check(path, "idx", &empty, err);
 }
 
 int sr_lmdb_open(const struct sr_store_options *options, struct sr_bytes initial,
@@ -327,11 +345,14 @@ int sr_lmdb_open(const struct sr_store_options *options, struct sr_bytes initial
 {
     struct sr_lmdb lmdb = {.keyring = options->keyring};
     MDB_txn *txn = NULL;
+    char path[PATH_MAX];
     bool empty = false;
-    int rc = open_env(options, &lmdb, err);
+    int rc = check_pages(options, path, err);
 
     if (rc == SR_OK)
-        rc = is_empty(&lmdb, &empty, err);
+        rc = open_env(options, &lmdb, err);
+    if (rc == SR_OK)
+        rc = is_empty(&lmdb, options->must_exist, &empty, err);
     if (rc != SR_OK)
         goto out;
     rc = mdb_txn_begin(lmdb.env, NULL, empty ? 0 : MDB_RDONLY, &txn);
@@ -339,7 +360,7 @@ int sr_lmdb_open(const struct sr_store_options *options, struct sr_bytes initial
         rc = sr_lmdb_failed(rc, "open database", err);
         goto out;
     }
-    rc = empty ? create(&lmdb, txn, options, err) : open_existing(&lmdb, txn, options, err);
+    rc = empty ? create(&lmdb, txn, options, err) : open_existing(&lmdb, txn, options, path, err);
     if (rc == SR_OK && empty)
         rc = sr_meta_put_box(&lmdb, txn, "state", initial, err);
     if (rc != SR_OK)

@@ -37,6 +37,7 @@ struct sr_store_options {
     const struct sr_keyring *keyring;
     uint64_t cluster_id;
     uint64_t member_id;
+    bool must_exist;              /* a database without content is a loss, not a beginning */
     size_t map_bytes;             /* LMDB's map; 0: 1 TiB, 16 GiB under AddressSanitizer */
     size_t memtable_entries_max;  /* 0: SR_MEMTABLE_ENTRIES_MAX */
     size_t memtable_bytes_max;    /* 0: SR_MEMTABLE_BYTES_MAX */
@@ -45,9 +46,10 @@ struct sr_store_options {
     uint64_t disk_reserve_bytes;  /* below this much free disk sr_store_has_space is false */
 };
 
-/* Open or create. Reads `meta` and its key-check value before any other table, because a wrong
- * name key would make LMDB's comparator lie. SR_KEY, SR_REFUSED (another cluster's or member's),
- * SR_FORMAT (newer), SR_CORRUPT, SR_IO, SR_NO_SPACE. */
+/* Open or create. Reads all pages of an existing file and checks them (pages.h, verify.h): about a
+ * second for a gigabyte. Reads `meta` and its key-check value before any other table, because a
+ * wrong name key would make LMDB's comparator lie. SR_KEY, SR_REFUSED (another cluster's or
+ * member's), SR_FORMAT (newer), SR_CORRUPT, SR_IO, SR_NO_SPACE. */
 int sr_store_open(const struct sr_store_options *options, struct sr_store **ret,
                   struct sr_err *err);
 /* All views must be closed. What was not flushed is in the Raft log. NULL is fine. */

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Any byte of the file, whatever it is for: page headers, offsets, names, separators, metas, the
+ * list of free pages. An open refuses, or all that is read is the truth. And the file may end
+ * anywhere.
+ */
+#include "tests/unit/storage/damage.h"
+
+#define PAGE        4096
+#define HEADER      96 /* of a page: header and offsets */
+#define META        160
+#define TAIL_STRIDE 97
+
+static size_t refused;
+static size_t harmless;
+
+static int set_up(void **state)
+{
+    (void)state;
+    return set_up_with(true);
+}
+
+static int set_up_unindexed(void **state)
+{
+    (void)state;
+    return set_up_with(false);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    fixture_close(&fixture);
+    sr_free(image);
+    return 0;
+}
+
+static void put_byte(size_t offset, uint8_t byte)
+{
+    char path[128];
+    int fd;
+
+    fixture_path(&fixture, "data.mdb", path);
+    fd = open(path, O_WRONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, &byte, 1, (off_t)offset), 1);
+    close(fd);
+}
+
+/* check_all fails the test when anything is read that is not the truth. */
+static void flip(size_t offset)
+{
+    put_byte(offset, image[offset] ^ (uint8_t)(1 + fixture_random(&seed) % 255));
+    if (check_all())
+        harmless++;
+    else
+        refused++;
+    put_byte(offset, image[offset]);
+}
+
+static void any_byte_may_flip(void **state)
+{
+    (void)state;
+    refused = harmless = 0;
+    for (size_t page = 0; page < image_size; page += PAGE) {
+        size_t header = page < 2 * PAGE ? META : HEADER;
+        for (size_t at = 0; at < header; at++)
+            flip(page + at);
+        for (size_t at = header; at < PAGE; at += 1 + fixture_random(&seed) % TAIL_STRIDE)
+            flip(page + at);
+    }
+    print_message("%zu flips refused, %zu without consequence\n", refused, harmless);
+    assert_true(refused > 1000);
+    assert_true(check_all());
+}
+
+static void the_file_may_end_anywhere(void **state)
+{
+    size_t needed = 0;
+
+    (void)state;
+    fixture.options.must_exist = true;
+    for (size_t size = 0; size < image_size; size += size % PAGE == 0 ? 1 : PAGE / 3) {
+        write_bytes(image, size);
+        if (check_all())
+            continue;
+        needed++;
+    }
+    assert_true(needed > image_size / PAGE);
+    write_bytes(image, image_size);
+    assert_true(check_all());
+}
+
+/* A page where another one should be: old copies of pages are in the file, and look right. */
+static void pages_are_exchanged(void **state)
+{
+    size_t found = 0;
+
+    (void)state;
+    for (size_t from = 0; from < image_size; from += PAGE) {
+        for (size_t to = 0; to < image_size; to += PAGE) {
+            uint8_t *copy = sr_memdup(image, image_size);
+            memcpy(copy + to, image + from, PAGE);
+            memcpy(copy + to, image + to, 8); /* its number, as whoever put it there would see to */
+            write_bytes(copy, image_size);
+            found += !check_all();
+            sr_free(copy);
+        }
+    }
+    assert_true(found > image_size / PAGE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(any_byte_may_flip, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(any_byte_may_flip, set_up_unindexed, tear_down),
+        cmocka_unit_test_setup_teardown(the_file_may_end_anywhere, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(pages_are_exchanged, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
