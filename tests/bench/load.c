@@ -7,6 +7,7 @@
 
 #include <getopt.h>
 #include <openssl/err.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,11 +18,17 @@
 #include "base/clock.h"
 
 #define CONNECTIONS_MAX 1024
+#define ENDPOINTS_MAX   16
+#define PAUSE_NS        UINT64_C(10000000)
 
 static struct {
     struct load_options options;
-    struct load_connection *connections[CONNECTIONS_MAX];
+    struct load_connection *connections[CONNECTIONS_MAX]; /* NULL: lost */
     bool wants_write[CONNECTIONS_MAX];
+    unsigned at_endpoint[CONNECTIONS_MAX];
+    char *endpoints[ENDPOINTS_MAX];
+    unsigned endpoint_count;
+    struct load_events events;
     struct load_client *clients;
     struct load_histogram latencies;
     uint64_t begin_ns;
@@ -45,21 +52,85 @@ static void start_next(struct load_client *client)
         return;
     }
     client->started_ns = now_ns;
+    client->is_open = true;
+    client->resume_ns = 0;
     run.open++;
     load_submit(client->connection, client);
 }
 
 static void on_done(struct load_client *client, bool ok)
 {
+    uint64_t now_ns = sr_clock_monotonic_ns();
     run.open--;
+    client->is_open = false;
     if (ok) {
         run.good++;
-        load_histogram_add(&run.latencies, sr_clock_monotonic_ns() - client->started_ns);
+        load_histogram_add(&run.latencies, now_ns - client->started_ns);
+        if (run.options.survive) {
+            load_gaps_success(now_ns);
+        }
     } else if (run.bad++ < 5) {
         fprintf(stderr, "strongroom-load: call failed: grpc-status %d %s, %zu bytes\n",
                 client->grpc_status, client->grpc_message, client->answer_bytes);
     }
-    start_next(client);
+    if (run.options.survive && !ok) {
+        client->resume_ns = now_ns + PAUSE_NS;
+    } else {
+        start_next(client);
+    }
+}
+
+/* ---- what a server's death costs, with --survive ---- */
+
+static void on_lost(struct load_connection *connection)
+{
+    for (unsigned i = 0; i < run.options.connections; i++) {
+        if (run.connections[i] == connection) {
+            run.connections[i] = NULL;
+        }
+    }
+    for (unsigned i = 0; i < run.options.clients; i++) {
+        struct load_client *client = &run.clients[i];
+        if (client->connection == connection) {
+            client->connection = NULL;
+            if (client->is_open) {
+                on_done(client, false);
+            }
+        }
+    }
+    load_connection_close(connection);
+}
+
+static void reconnect(int epoll, SSL_CTX *tls, unsigned i)
+{
+    const char *endpoint = run.endpoints[++run.at_endpoint[i] % run.endpoint_count];
+    run.connections[i] = load_connect(&run.options, tls, endpoint, &run.events);
+    if (run.connections[i] == NULL) {
+        return;
+    }
+    struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
+    epoll_ctl(epoll, EPOLL_CTL_ADD, load_connection_fd(run.connections[i]), &event);
+    run.wants_write[i] = false;
+    for (unsigned client = i; client < run.options.clients; client += run.options.connections) {
+        run.clients[client].connection = run.connections[i];
+    }
+}
+
+/* What failed goes on: with the next server, after a moment. */
+static void resume(int epoll, SSL_CTX *tls)
+{
+    for (unsigned i = 0; i < run.options.connections; i++) {
+        if (run.connections[i] == NULL) {
+            reconnect(epoll, tls, i);
+        }
+    }
+    uint64_t now_ns = sr_clock_monotonic_ns();
+    for (unsigned i = 0; i < run.options.clients; i++) {
+        struct load_client *client = &run.clients[i];
+        if (client->resume_ns != 0 && client->resume_ns <= now_ns && client->connection != NULL) {
+            start_next(client);
+        }
+    }
 }
 
 /* ---- set-up ---- */
@@ -80,19 +151,22 @@ static SSL_CTX *make_tls(const struct load_options *options)
     return tls;
 }
 
-static void connect_all(SSL_CTX *tls)
+/* @list stays with the endpoints. */
+static void connect_all(SSL_CTX *tls, char *list)
 {
-    static const struct load_events events = {.on_done = on_done};
-    char *list = sr_strdup(run.options.endpoints);
-    char *endpoints[16];
-    unsigned count = 0;
-    for (char *at = strtok(list, ","); at != NULL && count < 16; at = strtok(NULL, ",")) {
-        endpoints[count++] = at;
+    run.events = (struct load_events){.on_done = on_done};
+    for (char *at = strtok(list, ","); at != NULL && run.endpoint_count < ENDPOINTS_MAX;
+         at = strtok(NULL, ",")) {
+        run.endpoints[run.endpoint_count++] = at;
     }
     for (unsigned i = 0; i < run.options.connections; i++) {
-        run.connections[i] = load_connect(&run.options, tls, endpoints[i % count], &events);
+        run.at_endpoint[i] = i % run.endpoint_count;
+        run.connections[i] =
+            load_connect(&run.options, tls, run.endpoints[run.at_endpoint[i]], &run.events);
     }
-    sr_free(list);
+    if (run.options.survive) {
+        run.events.on_lost = on_lost;
+    }
 }
 
 static enum load_op parse_op(const char *name)
@@ -108,31 +182,27 @@ static enum load_op parse_op(const char *name)
 
 static void print_help(void)
 {
-    puts("usage: strongroom-load --endpoints H:P[,H:P] --cacert F --cert F --key F\n"
-         "  --op put|get|sget|mix|fill   what to do (sget: serializable get; mix: 90 % gets)\n"
-         "  --clients N                  calls open at a time\n"
-         "  --connections N              default: the smaller of clients and 16\n"
-         "  --keys N --value-bytes N     key space and size of values\n"
-         "  --seconds S                  how long (fill: until every key is written)\n"
-         "  --seed N");
+    puts(
+        "usage: strongroom-load --endpoints H:P[,H:P] --cacert F --cert F --key F\n"
+        "  --op put|get|sget|mix|fill   what to do (sget: serializable get; mix: 90 % gets)\n"
+        "  --clients N                  calls open at a time\n"
+        "  --connections N              default: the smaller of clients and 16\n"
+        "  --keys N --value-bytes N     key space and size of values\n"
+        "  --seconds S                  how long (fill: until every key is written)\n"
+        "  --survive                    connect to the next endpoint when a server dies, and tell\n"
+        "                               how long nothing worked\n"
+        "  --seed N");
     exit(0);
 }
 
 static void parse(int argc, char **argv)
 {
-    static const struct option names[] = {{"endpoints", 1, NULL, 'e'},
-                                          {"cacert", 1, NULL, 'a'},
-                                          {"cert", 1, NULL, 'c'},
-                                          {"key", 1, NULL, 'k'},
-                                          {"op", 1, NULL, 'o'},
-                                          {"clients", 1, NULL, 'n'},
-                                          {"connections", 1, NULL, 'm'},
-                                          {"keys", 1, NULL, 'K'},
-                                          {"value-bytes", 1, NULL, 'v'},
-                                          {"seconds", 1, NULL, 's'},
-                                          {"seed", 1, NULL, 'S'},
-                                          {"help", 0, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option names[] = {
+        {"endpoints", 1, NULL, 'e'},   {"cacert", 1, NULL, 'a'}, {"cert", 1, NULL, 'c'},
+        {"key", 1, NULL, 'k'},         {"op", 1, NULL, 'o'},     {"clients", 1, NULL, 'n'},
+        {"connections", 1, NULL, 'm'}, {"keys", 1, NULL, 'K'},   {"value-bytes", 1, NULL, 'v'},
+        {"seconds", 1, NULL, 's'},     {"seed", 1, NULL, 'S'},   {"survive", 0, NULL, 'u'},
+        {"help", 0, NULL, 'h'},        {NULL, 0, NULL, 0}};
     struct load_options *options = &run.options;
     int option = 0;
     while ((option = getopt_long(argc, argv, "", names, NULL)) != -1) {
@@ -170,6 +240,9 @@ static void parse(int argc, char **argv)
         case 'S':
             options->seed = strtoull(optarg, NULL, 10);
             break;
+        case 'u':
+            options->survive = true;
+            break;
         case 'h':
             print_help();
             break;
@@ -194,8 +267,8 @@ static void parse(int argc, char **argv)
 static void flush_all(int epoll)
 {
     for (unsigned i = 0; i < run.options.connections; i++) {
-        bool wants = load_flush(run.connections[i]);
-        if (wants != run.wants_write[i]) {
+        bool wants = run.connections[i] != NULL && load_flush(run.connections[i]);
+        if (run.connections[i] != NULL && wants != run.wants_write[i]) {
             struct epoll_event event = {.events = EPOLLIN | (wants ? EPOLLOUT : 0), .data.u32 = i};
             epoll_ctl(epoll, EPOLL_CTL_MOD, load_connection_fd(run.connections[i]), &event);
             run.wants_write[i] = wants;
@@ -203,7 +276,12 @@ static void flush_all(int epoll)
     }
 }
 
-static void loop(void)
+static bool is_over(void)
+{
+    return run.options.survive ? sr_clock_monotonic_ns() >= run.end_ns : run.open == 0;
+}
+
+static void loop(SSL_CTX *tls)
 {
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     for (unsigned i = 0; i < run.options.connections; i++) {
@@ -214,12 +292,16 @@ static void loop(void)
         run.clients[i].connection = run.connections[i % run.options.connections];
         start_next(&run.clients[i]);
     }
-    while (run.open > 0) {
+    while (!is_over()) {
+        if (run.options.survive) {
+            resume(epoll, tls);
+        }
         flush_all(epoll);
         struct epoll_event events[64];
-        int count = epoll_wait(epoll, events, 64, 1000);
+        int count = epoll_wait(epoll, events, 64, run.options.survive ? 5 : 1000);
         for (int i = 0; i < count; i++) {
-            if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
+            bool is_there = run.connections[events[i].data.u32] != NULL;
+            if (is_there && events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
                 load_readable(run.connections[events[i].data.u32]);
             }
         }
@@ -237,32 +319,42 @@ static double cpu_seconds(void)
 static void report(double seconds, double cpu)
 {
     printf("{\"calls\": %llu, \"errors\": %llu, \"seconds\": %.3f, \"per_second\": %.1f, "
-           "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"p999_ms\": %.3f, \"own_cpu_share\": %.2f}\n",
+           "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"p999_ms\": %.3f, \"own_cpu_share\": %.2f",
            (unsigned long long)run.good, (unsigned long long)run.bad, seconds,
            (double)run.good / seconds, (double)load_histogram_quantile(&run.latencies, 0.5) / 1e6,
            (double)load_histogram_quantile(&run.latencies, 0.99) / 1e6,
            (double)load_histogram_quantile(&run.latencies, 0.999) / 1e6, cpu / seconds);
+    if (run.options.survive) {
+        printf(", \"gaps\": ");
+        load_gaps_print(sr_clock_monotonic_ns());
+    }
+    printf("}\n");
 }
 
 int main(int argc, char **argv)
 {
     parse(argc, argv);
+    signal(SIGPIPE, SIG_IGN);
     load_ops_init(&run.options);
     SSL_CTX *tls = make_tls(&run.options);
-    connect_all(tls);
+    char *list = sr_strdup(run.options.endpoints);
+    connect_all(tls, list);
     run.clients = sr_calloc(run.options.clients, sizeof(*run.clients));
     double cpu_before = cpu_seconds();
     run.begin_ns = sr_clock_monotonic_ns();
     run.end_ns = run.begin_ns + (uint64_t)(run.options.seconds * 1e9);
-    loop();
+    loop(tls);
     report((double)(sr_clock_monotonic_ns() - run.begin_ns) / 1e9, cpu_seconds() - cpu_before);
     for (unsigned i = 0; i < run.options.connections; i++) {
-        load_connection_close(run.connections[i]);
+        if (run.connections[i] != NULL) {
+            load_connection_close(run.connections[i]);
+        }
     }
     for (unsigned i = 0; i < run.options.clients; i++) {
         sr_buf_close(&run.clients[i].request.message);
     }
     sr_free(run.clients);
+    sr_free(list);
     SSL_CTX_free(tls);
-    return run.bad == 0 ? 0 : 1;
+    return run.bad == 0 || run.options.survive ? 0 : 1;
 }

@@ -40,6 +40,7 @@ struct load_options {
     uint64_t keys;
     unsigned value_bytes;
     double seconds; /* fill: until all keys are written */
+    bool survive;   /* a server may die: connect to the next, and note how long nothing worked */
     uint64_t seed;
 };
 
@@ -62,6 +63,8 @@ struct load_client {
     struct load_request request;
     size_t sent; /* of request.message */
     uint64_t started_ns;
+    bool is_open;       /* it waits for an answer */
+    uint64_t resume_ns; /* survive: when it calls again after a failure; 0: it need not */
     size_t answer_bytes;
     int grpc_status; /* -1: not seen */
     char grpc_message[200];
@@ -71,18 +74,29 @@ struct load_client {
 struct load_events {
     /* A call ended: OK or not. */
     void (*on_done)(struct load_client *client, bool ok);
+    /* The connection is lost, and its calls with it: close it. NULL: the program ends instead. */
+    void (*on_lost)(struct load_connection *connection);
 };
 
+/* NULL when there is nobody, if @events has on_lost. */
 struct load_connection *load_connect(const struct load_options *options, SSL_CTX *tls,
                                      const char *endpoint, const struct load_events *events);
 int load_connection_fd(const struct load_connection *connection);
 /* Submit client->request. */
 void load_submit(struct load_connection *connection, struct load_client *client);
-/* Read what there is; exits the program when the connection is lost. */
-void load_readable(struct load_connection *connection);
-/* Write what is queued. True when the socket is full and writability is wanted. */
+/* Read what there is. False: the connection was lost, and is gone. */
+bool load_readable(struct load_connection *connection);
+/* Write what is queued. True when the socket is full and writability is wanted. A connection that
+ * breaks here is found to be lost when it is read. */
 bool load_flush(struct load_connection *connection);
 void load_connection_close(struct load_connection *connection);
+
+/* ---- gaps: times in which no call succeeded ---- */
+
+/* A call succeeded. */
+void load_gaps_success(uint64_t now_ns);
+/* Nothing more will come: print them as JSON, in seconds of CLOCK_MONOTONIC, the oldest first. */
+void load_gaps_print(uint64_t now_ns);
 
 _Noreturn void load_die(const char *what, const char *detail);
 

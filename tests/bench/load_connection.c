@@ -169,13 +169,28 @@ static int connect_to(const char *endpoint, char *authority, size_t authority_si
         load_die("unknown host", endpoint);
     }
     int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, found->ai_addr, found->ai_addrlen) != 0) {
-        load_die(endpoint, strerror(errno));
-    }
+    bool ok = fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) == 0;
     freeaddrinfo(found);
+    if (!ok) {
+        if (fd >= 0) {
+            close(fd);
+        }
+        return -1;
+    }
     int one = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     return fd;
+}
+
+static struct load_connection *given_up(struct load_connection *connection, const char *what,
+                                        const char *why)
+{
+    if (connection->events->on_lost == NULL) {
+        load_die(what, why);
+    }
+    ERR_clear_error();
+    load_connection_close(connection);
+    return NULL;
 }
 
 struct load_connection *load_connect(const struct load_options *options, SSL_CTX *tls,
@@ -185,10 +200,14 @@ struct load_connection *load_connect(const struct load_options *options, SSL_CTX
     struct load_connection *connection = sr_zalloc(sizeof(*connection));
     connection->events = events;
     connection->fd = connect_to(endpoint, connection->authority, sizeof(connection->authority));
+    if (connection->fd < 0) {
+        return given_up(connection, endpoint, strerror(errno));
+    }
     connection->ssl = SSL_new(tls);
     if (connection->ssl == NULL || SSL_set_fd(connection->ssl, connection->fd) != 1 ||
         SSL_connect(connection->ssl) != 1) {
-        load_die("TLS handshake", ERR_reason_error_string(ERR_peek_last_error()));
+        return given_up(connection, "TLS handshake",
+                        ERR_reason_error_string(ERR_peek_last_error()));
     }
     fcntl(connection->fd, F_SETFL, fcntl(connection->fd, F_GETFL) | O_NONBLOCK);
     connection->session = make_session(connection);
@@ -200,7 +219,17 @@ int load_connection_fd(const struct load_connection *connection)
     return connection->fd;
 }
 
-void load_readable(struct load_connection *connection)
+static bool lost(struct load_connection *connection, const char *why)
+{
+    if (connection->events->on_lost == NULL) {
+        load_die(connection->authority, why);
+    }
+    ERR_clear_error();
+    connection->events->on_lost(connection);
+    return false;
+}
+
+bool load_readable(struct load_connection *connection)
 {
     static uint8_t buffer[64 * 1024];
     for (;;) {
@@ -208,9 +237,9 @@ void load_readable(struct load_connection *connection)
         if (size <= 0) {
             int error = SSL_get_error(connection->ssl, size);
             if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
-                return;
+                return true;
             }
-            load_die(connection->authority, "the server closed the connection");
+            return lost(connection, "the server closed the connection");
         }
         ssize_t used = nghttp2_session_mem_recv(connection->session, buffer, (size_t)size);
         if (used < 0) {
@@ -236,7 +265,12 @@ bool load_flush(struct load_connection *connection)
             if (SSL_get_error(connection->ssl, written) == SSL_ERROR_WANT_WRITE) {
                 return true;
             }
-            load_die(connection->authority, "write failed");
+            if (connection->events->on_lost == NULL) {
+                load_die(connection->authority, "write failed");
+            }
+            ERR_clear_error();
+            shutdown(connection->fd, SHUT_RDWR);
+            return false;
         }
         sr_buf_consume(&connection->out, (size_t)written);
     }
@@ -247,7 +281,9 @@ void load_connection_close(struct load_connection *connection)
 {
     nghttp2_session_del(connection->session);
     SSL_free(connection->ssl);
-    close(connection->fd);
+    if (connection->fd >= 0) {
+        close(connection->fd);
+    }
     sr_buf_close(&connection->out);
     sr_free(connection);
 }

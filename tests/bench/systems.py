@@ -9,6 +9,7 @@ between the nodes, and keep their data in the same file system.
 import json
 import os
 import pathlib
+import re
 import shlex
 import signal
 import subprocess
@@ -133,9 +134,10 @@ class Cluster:
 class Etcd(Cluster):
     name = "etcd"
 
-    def __init__(self, directory, port_base):
+    def __init__(self, directory, port_base, options=()):
         super().__init__(directory)
         self.port_base = port_base
+        self.options = [str(option) for option in options]  # beside ours
         self.processes = {}
         pki = self.dir / "pki"
         self.ca, self.certificate, self.key = (
@@ -179,7 +181,7 @@ class Etcd(Cluster):
              "--cert-file", str(pki / f"n{i}.crt"), "--key-file", str(pki / f"n{i}.key"),
              "--peer-client-cert-auth", "--peer-trusted-ca-file", str(self.ca),
              "--peer-cert-file", str(pki / f"n{i}.crt"), "--peer-key-file", str(pki / f"n{i}.key"),
-             "--quota-backend-bytes", str(8 << 30), "--log-level", "warn"],
+             "--quota-backend-bytes", str(8 << 30), "--log-level", "warn", *self.options],
             stdout=log, stderr=log)
         log.close()
 
@@ -190,12 +192,16 @@ class Etcd(Cluster):
         """Kill the last node that does not lead; how long until it serves again."""
         endpoint = self.leader_first()[-1]
         i = self.endpoints.index(endpoint) + 1
-        self.processes[i].kill()
-        self.processes[i].wait()
+        self.kill_node(i)
         started = time.monotonic()
         self.start_node(i)
         self.wait_until_serving(endpoint)
         return time.monotonic() - started
+
+    def kill_node(self, i):
+        """kill -9, and until it is gone."""
+        self.processes[i].kill()
+        self.processes[i].wait()
 
     def stop(self):
         for process in self.processes.values():
@@ -208,10 +214,12 @@ class Etcd(Cluster):
 class Strongroom(Cluster):
     name = "Strongroom"
 
-    def __init__(self, directory, port_base):
+    def __init__(self, directory, port_base, settings=None):
         super().__init__(directory)
         self.port_base = port_base
+        self.settings = settings or {}  # lines of the configuration that are to be otherwise
         self.is_up = False
+        self.commands = {}  # of nodes that are down
 
     def quickstart(self, command, *arguments):
         return run(QUICKSTART, command, "--dir", self.dir, *arguments, capture_output=True).stdout
@@ -231,6 +239,23 @@ class Strongroom(Cluster):
         self.endpoints = values["ETCDCTL_ENDPOINTS"].split(",")
         self.ca, self.certificate, self.key = (
             values["ETCDCTL_CACERT"], values["ETCDCTL_CERT"], values["ETCDCTL_KEY"])
+        if self.settings:
+            self.change_settings()
+
+    def change_settings(self):
+        for i in range(1, NODES + 1):
+            self.kill_node(i)
+            path = self.dir / f"n{i}" / "strongroom.yaml"
+            text = path.read_text()
+            for name, value in self.settings.items():
+                text, count = re.subn(rf"^( *{name}:).*$", rf"\1 {value}", text, flags=re.MULTILINE)
+                if count != 1:
+                    raise RuntimeError(f"{path}: {name} is there {count} times")
+            path.write_text(text)
+        for i in range(1, NODES + 1):
+            self.start_node(i)
+        for endpoint in self.endpoints:
+            self.wait_until_serving(endpoint, has_keys=False)
 
     def pid_of(self, i):
         return int((self.dir / f"n{i}" / "pid").read_text().split()[0])
@@ -241,19 +266,28 @@ class Strongroom(Cluster):
     def restart_seconds(self):
         endpoint = self.leader_first()[-1]
         i = self.endpoints.index(endpoint) + 1
+        self.kill_node(i)
+        started = time.monotonic()
+        self.start_node(i)
+        self.wait_until_serving(endpoint)
+        return time.monotonic() - started
+
+    def kill_node(self, i):
+        """kill -9, and until it is gone."""
         pid = self.pid_of(i)
-        command = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1]
+        self.commands[i] = pathlib.Path(
+            f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1]
         os.kill(pid, signal.SIGKILL)
         while self.runs(pid):
             time.sleep(0.001)
-        log = open(self.dir / f"n{i}" / "log", "ab")
-        started = time.monotonic()
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        log.close()
+
+    def start_node(self, i):
+        """One that was killed, as it had been started."""
+        with open(self.dir / f"n{i}" / "log", "ab") as log:
+            process = subprocess.Popen(self.commands[i], stdout=log, stderr=log,
+                                       start_new_session=True)
         start_time = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2]
         (self.dir / f"n{i}" / "pid").write_text(f"{process.pid} {start_time.split()[19]}\n")
-        self.wait_until_serving(endpoint)
-        return time.monotonic() - started
 
     @staticmethod
     def runs(pid):
