@@ -91,6 +91,9 @@ enum sr_grpc_code {
     X(MEMBER_CLAIMED, FAILED_PRECONDITION,                                                         \
       "strongroom: this place in the cluster is already taken")                                    \
     X(TOO_MANY_MEMBERS, FAILED_PRECONDITION, "strongroom: a cluster has at most 9 members")        \
+    X(ACCUSED, UNAVAILABLE,                                                                        \
+      "strongroom: this node's state differs from that of the other members: it does not serve "   \
+      "until it is rebuilt from them")                                                             \
     X(ALARM_INVALID, INVALID_ARGUMENT, "strongroom: unknown alarm")                                \
     X(STORE_FAILED, UNAVAILABLE,                                                                   \
       "strongroom: this node cannot trust its disk and has stopped serving")

@@ -182,7 +182,8 @@ static int execute_once(struct sr_store *store, const Strongroom__Command *comma
         reply.buf = (struct sr_buf){0};
     }
     sr_buf_close(&reply.buf);
-    if (rc == SR_OK && has_id) {
+    /* A change of members that met another epoch is made again, maybe under the same id. */
+    if (rc == SR_OK && has_id && outcome->error != SR_API_CLUSTER_CHANGED) {
         sr_requests_remember(store, &name, outcome, reply.too_large);
     }
     if (rc == SR_OK && reply.too_large) {

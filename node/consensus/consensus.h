@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/mailbox.h"
 #include "base/metrics.h"
+#include "node/consensus/progress.h"
 #include "node/peer/peers.h"
 #include "node/state/applier.h"
 #include "storage/raftlog.h"
@@ -107,9 +108,6 @@ struct sr_read {
     uint64_t index;
 };
 bool sr_consensus_read(struct sr_consensus *consensus, struct sr_read *read);
-
-/* Of a member in libraft's configuration: the fact, not what the cluster record wants. */
-enum sr_role { SR_ROLE_NONE, SR_ROLE_LEARNER, SR_ROLE_VOTER };
 
 /* What is known now; any thread. */
 struct sr_consensus_info {

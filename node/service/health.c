@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * grpc.health.v1: the one method that a node with a failed store still answers.
+ * grpc.health.v1: the one method that a node with a failed store still answers, and an accused one
+ * too.
  */
 #include "node/service/internal.h"
 #include "proto/health.pb-c.h"
@@ -14,7 +15,7 @@ void service_health(struct sr_service *service, struct sr_call *call, ProtobufCM
         return;
     }
     Grpc__Health__V1__HealthCheckResponse response = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
-    response.status = service_store_failed(service)
+    response.status = service_store_failed(service) || service_is_accused(service)
                           ? GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING
                           : GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING;
     struct sr_buf *reply = service_reply_buffer(service);

@@ -13,8 +13,10 @@
 #define SR_NODE_SERVICE_INTERNAL_H
 
 #include "base/alloc.h"
+#include "node/cluster/rules.h"
 #include "node/service/list.h"
 #include "node/service/service.h"
+#include "proto/command.pb-c.h"
 #include "proto/limits.h"
 #include "proto/rpc.pb-c.h"
 #include "storage/view.h"
@@ -25,11 +27,25 @@ enum service_kind {
     SERVICE_RANGE,   /* then read */
     SERVICE_TXN,     /* then read; only ranges in it */
     SERVICE_MEMBERS, /* then list the members */
+    SERVICE_CHANGE,  /* the answer has the response; it may wait until it is a fact */
     SERVICE_MOVE,    /* nobody answers: a tick finds that the wanted member leads */
 };
 
 /* Bytes of key and range end that a waiting Range holds without another allocation. */
 #define SERVICE_KEYS_INLINE 96
+
+/* What a change of the members waits for after it was applied, and how it is answered. */
+struct service_change {
+    /* Answers pending->call, which is not in its slot any more. @answer: the change's own. */
+    void (*finish)(struct sr_service *service, struct sr_call *call, uint64_t member,
+                   const struct sr_answer *answer);
+    uint64_t member;        /* whom it is about */
+    bool settles;           /* wait until @role is the member's */
+    enum sr_role role;      /* in libraft's configuration */
+    unsigned tries;         /* how often it met another epoch */
+    uint64_t answer_by_ns;  /* then, whether it is a fact or not; 0: not applied yet */
+    struct sr_answer *kept; /* its answer meanwhile */
+};
 
 /* A call that waits, in a slot of the table. Found by its sequence: slot number in the low bits,
  * and how often the slot was used above, so that an answer to a call that is gone finds nothing. */
@@ -39,7 +55,8 @@ struct service_pending {
     uint64_t sequence;
     struct sr_call *call; /* NULL: unused */
     uint64_t expires_ns;
-    uint64_t move_to; /* SERVICE_MOVE: the member that is to lead */
+    uint64_t move_to;             /* SERVICE_MOVE: the member that is to lead */
+    struct service_change change; /* SERVICE_CHANGE */
     enum service_kind kind;
     /* A Range's own copy of its request: it may be worked on over many turns. */
     Etcdserverpb__RangeRequest request;
@@ -58,6 +75,7 @@ struct sr_service {
     struct sr_mail go_on; /* to ourselves: there is something to read in a later turn */
     bool go_on_posted;
     bool failure_logged;
+    unsigned tries;        /* of the call that is being made again */
     struct sr_arena arena; /* for the request that is being unpacked */
     struct sr_buf reply;   /* for the answer that is being built */
     /* The part of a response header that never changes: cluster id and member id, packed. */
@@ -71,8 +89,10 @@ struct sr_service {
     struct sr_list ready;   /* to be read now */
     struct sr_list going;   /* long ranges, part of them read; at most SR_LONG_RANGES_MAX */
     size_t going_count;
-    struct sr_list stalled; /* long ranges that wait for a place among those */
-    struct sr_list moves;   /* SERVICE_MOVE, by `turn` */
+    struct sr_list stalled;  /* long ranges that wait for a place among those */
+    struct sr_list moves;    /* SERVICE_MOVE, by `turn` */
+    struct sr_list settling; /* SERVICE_CHANGE that were applied, by `turn` */
+    bool is_learner;         /* this node, at the last tick */
 };
 
 /* For protobuf-c, which has no const but does not write when it packs. */
@@ -128,6 +148,9 @@ struct sr_buf *service_reply_buffer(struct sr_service *service);
  * return. ---- */
 
 /* write.c */
+/* Propose @command, which has its operation, for @call. NULL: the call has been answered. */
+struct service_pending *service_propose(struct sr_service *service, struct sr_call *call,
+                                        Strongroom__Command *command, enum service_kind kind);
 /* Whether this node's disk has room for puts: in its database and in its log. */
 bool service_has_space(const struct sr_service_context *context);
 void service_put(struct sr_service *service, struct sr_call *call, ProtobufCMessage *message);
@@ -152,6 +175,55 @@ void service_read_turn(struct sr_service *service);
 /* See that there will be another turn. */
 void service_go_on(struct sr_service *service);
 
+/* roster.c */
+/* The cluster record, to be freed with strongroom__cluster_record__free_unpacked(*, NULL). While
+ * there is none, its members are those of the configuration, and its epoch is 0. */
+Strongroom__ClusterRecord *service_record(const struct sr_service *service);
+const Strongroom__MemberRecord *service_record_find(const Strongroom__ClusterRecord *record,
+                                                    uint64_t id);
+/* How far the members are; false: nothing recent is known. */
+bool service_progress(const struct sr_service *service, struct sr_member_progress *out,
+                      size_t *ret_count);
+/* NULL: not in it. */
+const struct sr_member_progress *service_progress_find(const struct sr_member_progress *list,
+                                                       size_t count, uint64_t id);
+/* The members of @record for the rules of node/cluster; false: nothing recent is known. Texts are
+ * those of @record. */
+bool service_zone_members(const struct sr_service *service, const Strongroom__ClusterRecord *record,
+                          struct sr_zone_member out[SR_MEMBERS_MAX]);
+/* Find out whether this node only learns. */
+void service_roster_tick(struct sr_service *service);
+
+/* change.c: changes of the members, for etcd's API and for strongroom.v1 */
+/* Whether members can be changed now: SR_API_NONE, or why not. */
+enum sr_api_error service_change_allowed(const struct sr_service *service,
+                                         const Strongroom__ClusterRecord *record);
+/* Judge @action on @target by the rules of node/cluster, and log who overrides them with @forced.
+ * False: refused, and the call has been answered. */
+bool service_change_judge(struct sr_service *service, struct sr_call *call,
+                          const Strongroom__ClusterRecord *record, enum sr_rule_action action,
+                          uint64_t target, const char *target_zone, bool forced);
+/* Propose @change, which has its content, at the epoch of @record; @how says how it is answered:
+ * finish, member, and what it settles at. Met with another epoch, the whole call is made again. */
+void service_change(struct sr_service *service, struct sr_call *call,
+                    const Strongroom__ClusterRecord *record, Strongroom__ClusterChange *change,
+                    const struct service_change *how);
+void service_change_answered(struct sr_service *service, struct service_pending *pending,
+                             struct sr_answer *answer);
+/* Answer those that have become facts, or have waited long enough. */
+void service_changes_check(struct sr_service *service, uint64_t now_ns);
+void service_change_forget(struct service_pending *pending);
+
+/* members.c: etcd's */
+void service_member_add(struct sr_service *service, struct sr_call *call,
+                        ProtobufCMessage *message);
+void service_member_remove(struct sr_service *service, struct sr_call *call,
+                           ProtobufCMessage *message);
+void service_member_update(struct sr_service *service, struct sr_call *call,
+                           ProtobufCMessage *message);
+void service_member_promote(struct sr_service *service, struct sr_call *call,
+                            ProtobufCMessage *message);
+
 /* cluster.c */
 void service_member_list(struct sr_service *service, struct sr_call *call,
                          ProtobufCMessage *message);
@@ -159,6 +231,12 @@ void service_members_answered(struct sr_service *service, struct service_pending
 
 /* maintenance.c */
 void service_status(struct sr_service *service, struct sr_call *call, ProtobufCMessage *message);
+/* alarm.c */
+/* Those of the record, and this member's NOSPACE, which follows the free space of its disk. */
+#define SERVICE_ALARMS_MAX (SR_ALARMS_MAX + 1)
+/* All of @type (NONE: of any), by member; returns how many. */
+size_t service_alarms(const struct sr_service *service, Etcdserverpb__AlarmType type,
+                      Etcdserverpb__AlarmMember out[SERVICE_ALARMS_MAX]);
 void service_alarm(struct sr_service *service, struct sr_call *call, ProtobufCMessage *message);
 
 /* member_status.c: strongroom.v1 */
@@ -178,6 +256,10 @@ void service_moves_check(struct sr_service *service);
 void service_health(struct sr_service *service, struct sr_call *call, ProtobufCMessage *message);
 
 /* service.c */
+/* Make @call again from its start, with @tries counted. */
+void service_call_again(struct sr_service *service, struct sr_call *call, unsigned tries);
+/* Whether the replica check has found this node's state to differ: it must not serve it. */
+bool service_is_accused(const struct sr_service *service);
 /* Whether the store has failed for good; logs why, once. */
 bool service_store_failed(struct sr_service *service);
 

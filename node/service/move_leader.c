@@ -5,14 +5,20 @@
  */
 #include "node/service/internal.h"
 
-static bool is_member(const struct sr_service_context *context, uint64_t id)
+/* A learner cannot lead; without news of who learns, whoever is a member may try. */
+static bool is_voter(const struct sr_service *service, uint64_t id)
 {
-    for (size_t i = 0; i < context->member_count; i++) {
-        if (context->members[i].id == id) {
-            return true;
-        }
+    struct sr_member_progress progress[SR_MEMBERS_MAX];
+    size_t count = 0;
+    if (service_progress(service, progress, &count)) {
+        const struct sr_member_progress *one = service_progress_find(progress, count, id);
+        return one != NULL && one->role == SR_ROLE_VOTER;
     }
-    return false;
+    Strongroom__ClusterRecord *record = service_record(service);
+    const Strongroom__MemberRecord *member = service_record_find(record, id);
+    bool voter = member != NULL && member->voter;
+    strongroom__cluster_record__free_unpacked(record, NULL);
+    return voter;
 }
 
 /* etcd's has no header, though its message would allow one. */
@@ -32,7 +38,7 @@ void service_move_leader(struct sr_service *service, struct sr_call *call,
         sr_call_fail_api(call, SR_API_NOT_LEADER);
         return;
     }
-    if (!is_member(context, target)) {
+    if (!is_voter(service, target)) {
         sr_call_fail_api(call, SR_API_BAD_TRANSFEREE);
         return;
     }

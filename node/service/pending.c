@@ -24,6 +24,7 @@ void service_pending_init(struct sr_service *service)
     sr_list_init(&service->going);
     sr_list_init(&service->stalled);
     sr_list_init(&service->moves);
+    sr_list_init(&service->settling);
 }
 
 static void forget_range(struct sr_service *service, struct service_pending *pending)
@@ -97,6 +98,7 @@ void service_pending_drop(struct sr_service *service, struct service_pending *pe
 {
     sr_check(pending->call != NULL);
     forget_range(service, pending);
+    service_change_forget(pending);
     if (pending->keys != pending->keys_inline) {
         sr_free(pending->keys);
     }

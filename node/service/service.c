@@ -10,33 +10,49 @@
 #include "proto/health.pb-c.h"
 #include "proto/message.h"
 #include "proto/strongroom.pb-c.h"
+#include "storage/cluster.h"
+
+/* Who serves a method besides voters in good standing. A learner serves serializable Ranges too. */
+enum { ON_LEARNER = 1, ON_ACCUSED = 2, ON_ANY = ON_LEARNER | ON_ACCUSED };
 
 struct method {
     const char *path;
     const ProtobufCMessageDescriptor *request;
     void (*run)(struct sr_service *service, struct sr_call *call, ProtobufCMessage *message);
+    unsigned also; /* ON_LEARNER, ON_ACCUSED */
 };
 
 #define HEALTH_PATH "/grpc.health.v1.Health/Check"
 
 /* The busiest first. */
 static const struct method methods[] = {
-    {"/etcdserverpb.KV/Range", &etcdserverpb__range_request__descriptor, service_range},
-    {"/etcdserverpb.KV/Put", &etcdserverpb__put_request__descriptor, service_put},
-    {"/etcdserverpb.KV/Txn", &etcdserverpb__txn_request__descriptor, service_txn},
+    {"/etcdserverpb.KV/Range", &etcdserverpb__range_request__descriptor, service_range, 0},
+    {"/etcdserverpb.KV/Put", &etcdserverpb__put_request__descriptor, service_put, 0},
+    {"/etcdserverpb.KV/Txn", &etcdserverpb__txn_request__descriptor, service_txn, 0},
     {"/etcdserverpb.KV/DeleteRange", &etcdserverpb__delete_range_request__descriptor,
-     service_delete_range},
-    {"/etcdserverpb.KV/Compact", &etcdserverpb__compaction_request__descriptor, service_compact},
+     service_delete_range, 0},
+    {"/etcdserverpb.KV/Compact", &etcdserverpb__compaction_request__descriptor, service_compact, 0},
     {"/etcdserverpb.Cluster/MemberList", &etcdserverpb__member_list_request__descriptor,
-     service_member_list},
-    {"/etcdserverpb.Maintenance/Status", &etcdserverpb__status_request__descriptor, service_status},
-    {"/etcdserverpb.Maintenance/Alarm", &etcdserverpb__alarm_request__descriptor, service_alarm},
+     service_member_list, 0},
+    {"/etcdserverpb.Cluster/MemberAdd", &etcdserverpb__member_add_request__descriptor,
+     service_member_add, 0},
+    {"/etcdserverpb.Cluster/MemberRemove", &etcdserverpb__member_remove_request__descriptor,
+     service_member_remove, 0},
+    {"/etcdserverpb.Cluster/MemberUpdate", &etcdserverpb__member_update_request__descriptor,
+     service_member_update, 0},
+    {"/etcdserverpb.Cluster/MemberPromote", &etcdserverpb__member_promote_request__descriptor,
+     service_member_promote, 0},
+    {"/etcdserverpb.Maintenance/Status", &etcdserverpb__status_request__descriptor, service_status,
+     ON_ANY},
+    {"/etcdserverpb.Maintenance/Alarm", &etcdserverpb__alarm_request__descriptor, service_alarm,
+     ON_ACCUSED},
     {"/etcdserverpb.Maintenance/MoveLeader", &etcdserverpb__move_leader_request__descriptor,
-     service_move_leader},
+     service_move_leader, 0},
     {"/strongroom.v1.Cluster/MemberStatus", &strongroom__v1__member_status_request__descriptor,
-     service_member_status},
-    {"/strongroom.v1.Cluster/Drain", &strongroom__v1__drain_request__descriptor, service_drain},
-    {HEALTH_PATH, &grpc__health__v1__health_check_request__descriptor, service_health},
+     service_member_status, ON_ANY},
+    {"/strongroom.v1.Cluster/Drain", &strongroom__v1__drain_request__descriptor, service_drain,
+     ON_ANY},
+    {HEALTH_PATH, &grpc__health__v1__health_check_request__descriptor, service_health, ON_ANY},
 };
 #define METHOD_COUNT (sizeof(methods) / sizeof(methods[0]))
 
@@ -107,9 +123,34 @@ static bool has_leader(const struct sr_service *service)
     return info.leader != 0;
 }
 
-static void on_call(void *arg, struct sr_call *call)
+/* What keeps this node from serving @method at the moment; SR_API_NONE: nothing. */
+static enum sr_api_error refusal(struct sr_service *service, const struct sr_call *call,
+                                 const struct method *method, const ProtobufCMessage *message)
 {
-    struct sr_service *service = arg;
+    if (call->has_leader && !has_leader(service)) {
+        return SR_API_NO_LEADER;
+    }
+    if (method->run != service_health && service_store_failed(service)) {
+        return SR_API_STORE_FAILED;
+    }
+    if (service_is_accused(service) && (method->also & ON_ACCUSED) == 0) {
+        return SR_API_ACCUSED;
+    }
+    if (!service->is_learner || (method->also & ON_LEARNER) != 0 ||
+        (method->run == service_range &&
+         ((const Etcdserverpb__RangeRequest *)message)->serializable)) {
+        return SR_API_NONE;
+    }
+    return SR_API_NOT_FOR_LEARNER;
+}
+
+bool service_is_accused(const struct sr_service *service)
+{
+    return (sr_store_alarms(service->context->store) & SR_ALARM_CORRUPT_HERE) != 0;
+}
+
+static void make_call(struct sr_service *service, struct sr_call *call)
+{
     const struct method *method = find_method(call->path);
     if (method == NULL) {
         fail_unknown(call);
@@ -120,14 +161,28 @@ static void on_call(void *arg, struct sr_call *call)
                                                   call->message.data, call->message.size, &err);
     if (message == NULL) {
         fail_unmarshalling(call, &err);
-    } else if (call->has_leader && !has_leader(service)) {
-        sr_call_fail_api(call, SR_API_NO_LEADER);
-    } else if (method->run != service_health && service_store_failed(service)) {
-        sr_call_fail_api(call, SR_API_STORE_FAILED);
     } else {
-        method->run(service, call, message);
+        enum sr_api_error error = refusal(service, call, method, message);
+        if (error != SR_API_NONE) {
+            sr_call_fail_api(call, error);
+        } else {
+            method->run(service, call, message);
+        }
     }
     sr_arena_reset(&service->arena);
+}
+
+static void on_call(void *arg, struct sr_call *call)
+{
+    struct sr_service *service = arg;
+    service->tries = 0;
+    make_call(service, call);
+}
+
+void service_call_again(struct sr_service *service, struct sr_call *call, unsigned tries)
+{
+    service->tries = tries;
+    make_call(service, call);
 }
 
 static void on_cancel(void *arg, struct sr_call *call)
@@ -148,6 +203,8 @@ static void take_answer(struct sr_service *service, struct sr_answer *answer)
     }
     if (pending->kind == SERVICE_WRITE) {
         service_write_answered(service, pending, answer);
+    } else if (pending->kind == SERVICE_CHANGE) {
+        service_change_answered(service, pending, answer);
     } else {
         service_read_answered(service, pending, answer);
     }
@@ -177,7 +234,9 @@ static void on_tick(void *arg, uint64_t now_ns)
         service_pending_fail_all(service, SR_API_STORE_FAILED);
         return;
     }
+    service_roster_tick(service);
     service_moves_check(service);
+    service_changes_check(service, now_ns);
     service_pending_expire(service, now_ns);
     service_read_turn(service);
 }

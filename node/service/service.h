@@ -8,6 +8,7 @@
 #define SR_NODE_SERVICE_SERVICE_H
 
 #include "node/consensus/consensus.h"
+#include "node/consensus/progress.h"
 #include "node/rpc/rpc.h"
 #include "storage/store.h"
 
@@ -32,6 +33,14 @@ struct sr_service_context {
     struct sr_store *store;
     struct sr_consensus *consensus;
     unsigned request_timeout_ms;
+    int zones_min; /* how many zones the cluster is to be able to lose, at least */
+    /* How far the members are, as the leader told @ret_age_ms ago; returns how many, 0: nothing is
+     * known. Any thread. NULL: nobody knows, and no rule asks. */
+    size_t (*progress)(void *arg, struct sr_member_progress out[SR_MEMBERS_MAX],
+                       uint64_t *ret_age_ms);
+    /* The feature level that the cluster acts at, 0: not all members have been seen. Any thread.
+     * NULL: that of this program. */
+    unsigned (*feature_level)(void *arg);
     /* The node is to stop gracefully; any thread. */
     void (*ask_stop)(void *arg);
     void *arg;

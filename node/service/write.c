@@ -36,14 +36,14 @@ static struct sr_proposal *pack_proposal(const Strongroom__Command *command, siz
     return proposal;
 }
 
-/* @command has its operation; the rest comes from @call. */
-static void propose(struct sr_service *service, struct sr_call *call, Strongroom__Command *command)
+struct service_pending *service_propose(struct sr_service *service, struct sr_call *call,
+                                        Strongroom__Command *command, enum service_kind kind)
 {
     struct service_pending *pending =
-        is_far_behind(service) ? NULL : service_pending_add(service, call, SERVICE_WRITE);
+        is_far_behind(service) ? NULL : service_pending_add(service, call, kind);
     if (pending == NULL) {
         sr_call_fail_api(call, SR_API_TOO_MANY_REQUESTS);
-        return;
+        return NULL;
     }
     command->origin = service->origin;
     command->sequence = pending->sequence;
@@ -57,13 +57,20 @@ static void propose(struct sr_service *service, struct sr_call *call, Strongroom
     enum sr_api_error error = sr_validate_size(size);
     if (error != SR_API_NONE) {
         service_pending_fail(service, pending, error);
-        return;
+        return NULL;
     }
     struct sr_proposal *proposal = pack_proposal(command, size);
     if (!sr_consensus_propose(service->context->consensus, proposal)) {
         sr_proposal_free(proposal);
         service_pending_fail(service, pending, SR_API_TOO_MANY_REQUESTS);
+        return NULL;
     }
+    return pending;
+}
+
+static void propose(struct sr_service *service, struct sr_call *call, Strongroom__Command *command)
+{
+    (void)service_propose(service, call, command, SERVICE_WRITE);
 }
 
 void service_put(struct sr_service *service, struct sr_call *call, ProtobufCMessage *message)

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "proto/batch.h"
+#include "proto/level.h"
 
 struct test_consensus consensus;
 
@@ -84,6 +85,21 @@ void sr_proposal_free(struct sr_proposal *proposal)
     }
 }
 
+static size_t progress(void *arg, struct sr_member_progress out[SR_MEMBERS_MAX],
+                       uint64_t *ret_age_ms)
+{
+    (void)arg;
+    memcpy(out, consensus.progress, sizeof(consensus.progress));
+    *ret_age_ms = consensus.progress_age_ms;
+    return consensus.progress_count;
+}
+
+static unsigned feature_level(void *arg)
+{
+    (void)arg;
+    return consensus.feature_level;
+}
+
 /* ---- The world ---- */
 
 static void on_wake(void *arg)
@@ -135,6 +151,7 @@ static int open_world(void **state, uint64_t disk_reserve_bytes)
     assert_non_null(mkdtemp(world->dir));
     open_store(world, disk_reserve_bytes);
     consensus = (struct test_consensus){
+        .feature_level = SR_FEATURE_LEVEL,
         .info = {
             .term = TERM, .leader = 5, .last_index = 9, .commit_index = 9, .applied_index = 9}};
     sr_mailbox_init(&world->mailbox, 16, on_wake, world);
@@ -144,7 +161,10 @@ static int open_world(void **state, uint64_t disk_reserve_bytes)
                                                  .members = members,
                                                  .member_count = 2,
                                                  .store = world->store,
-                                                 .request_timeout_ms = TIMEOUT_MS};
+                                                 .request_timeout_ms = TIMEOUT_MS,
+                                                 .zones_min = 1,
+                                                 .progress = progress,
+                                                 .feature_level = feature_level};
     world->service = sr_service_new(&world->context, world->origin, &world->mailbox);
     world->handler = sr_service_handler(world->service);
     *state = world;
@@ -374,6 +394,24 @@ void commit(struct world *world)
     assert_string_equal(err.text, "");
     assert_int_equal(status, SR_OK);
     sr_buf_close(&batch);
+}
+
+void apply_change(struct world *world, Strongroom__ClusterChange *change)
+{
+    Strongroom__Command command = STRONGROOM__COMMAND__INIT;
+    struct sr_buf batch = {0};
+    struct sr_buf packed = {0};
+    struct sr_err err = {0};
+    command.operation_case = STRONGROOM__COMMAND__OPERATION_CLUSTER;
+    command.cluster = change;
+    size_t size = strongroom__command__get_packed_size(&command);
+    strongroom__command__pack(&command, sr_buf_extend(&packed, size));
+    sr_batch_begin(&batch, TERM);
+    sr_batch_add(&batch, packed.data, packed.size);
+    assert_int_equal(
+        sr_store_apply(world->store, ++world->index, batch.data, batch.size, NULL, &err), SR_OK);
+    sr_buf_close(&batch);
+    sr_buf_close(&packed);
 }
 
 void refuse_proposals(struct world *world, enum sr_api_error error)

@@ -41,6 +41,10 @@ struct test_consensus {
     size_t proposal_count;
     size_t read_count;
     uint64_t moved_to; /* whom the service wants to lead */
+    struct sr_member_progress progress[SR_MEMBERS_MAX];
+    size_t progress_count;
+    uint64_t progress_age_ms;
+    unsigned feature_level;
 };
 extern struct test_consensus consensus;
 
@@ -110,6 +114,8 @@ void refuse_proposals(struct world *world, enum sr_api_error error);
 void answer_reads(struct world *world, enum sr_api_error error);
 /* The oldest proposal, taken out; released with sr_proposal_free. */
 struct sr_proposal *take_proposal(void);
+/* Apply @change to the store, as if another node had proposed it. */
+void apply_change(struct world *world, Strongroom__ClusterChange *change);
 /* Put, commit, turns, expect OK. */
 void put(struct world *world, const char *key, const char *value);
 /* Put @count keys "<prefix>00000".. in few batches. */

@@ -65,22 +65,6 @@ static Strongroom__MemberRecord member_of(uint64_t id, char *name, char *address
     return member;
 }
 
-/* As the steward's ClusterInit and an alarm would come through the log. */
-static void apply_change(struct world *world, Strongroom__ClusterChange *change)
-{
-    Strongroom__Command command = STRONGROOM__COMMAND__INIT;
-    command.operation_case = STRONGROOM__COMMAND__OPERATION_CLUSTER;
-    command.cluster = change;
-    command.origin = world->origin;
-    command.sequence = UINT64_MAX; /* nobody waits for it */
-    struct sr_proposal *proposal = sr_zalloc(sizeof(*proposal));
-    size_t size = strongroom__command__get_packed_size(&command);
-    strongroom__command__pack(&command, sr_buf_extend(&proposal->command, size));
-    sr_consensus_propose(NULL, proposal);
-    commit(world);
-    turns(world);
-}
-
 static void record_is_told(void **state)
 {
     struct world *world = *state;
