@@ -29,6 +29,18 @@ enum sr_api_error service_change_allowed(const struct sr_service *service,
     return record->epoch == 0 ? SR_API_CLUSTER_UNKNOWN : SR_API_NONE;
 }
 
+Strongroom__ClusterRecord *service_change_open(struct sr_service *service, struct sr_call *call)
+{
+    Strongroom__ClusterRecord *record = service_record(service);
+    enum sr_api_error error = service_change_allowed(service, record);
+    if (error != SR_API_NONE) {
+        strongroom__cluster_record__free_unpacked(record, NULL);
+        sr_call_fail_api(call, error);
+        return NULL;
+    }
+    return record;
+}
+
 bool service_change_judge(struct sr_service *service, struct sr_call *call,
                           const Strongroom__ClusterRecord *record, enum sr_rule_action action,
                           uint64_t target, const char *target_zone, bool forced)

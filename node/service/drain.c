@@ -8,7 +8,18 @@
 
 #include "base/log.h"
 #include "node/service/internal.h"
-#include "proto/strongroom.pb-c.h"
+
+static bool is_allowed(struct sr_service *service, struct sr_call *call, bool forced)
+{
+    const struct sr_service_context *context = service->context;
+    Strongroom__ClusterRecord *record = service_record(service);
+    /* Who was removed leaves nothing behind. */
+    bool allowed = service_record_find(record, context->member_id) == NULL ||
+                   service_change_judge(service, call, record, SR_ACTION_DRAIN, context->member_id,
+                                        "", forced);
+    strongroom__cluster_record__free_unpacked(record, NULL);
+    return allowed;
+}
 
 void service_drain(struct sr_service *service, struct sr_call *call, ProtobufCMessage *message)
 {
@@ -21,7 +32,11 @@ void service_drain(struct sr_service *service, struct sr_call *call, ProtobufCMe
         sr_call_fail(call, SR_GRPC_FAILED_PRECONDITION, text);
         return;
     }
-    sr_log(SR_LOG_INFO, "service", "asked to drain", "by=%s", call->actor);
+    if (!is_allowed(service, call, request->force)) {
+        return;
+    }
+    sr_log(SR_LOG_INFO, "audit", "asked to drain", "actor=\"%s\" forced=%d", call->actor,
+           request->force);
     Strongroom__V1__DrainResponse response = STRONGROOM__V1__DRAIN_RESPONSE__INIT;
     service_reply(service, call, 0, &response.base);
     context->ask_stop(context->arg);

@@ -19,6 +19,7 @@
 #include "proto/command.pb-c.h"
 #include "proto/limits.h"
 #include "proto/rpc.pb-c.h"
+#include "proto/strongroom.pb-c.h"
 #include "storage/view.h"
 
 /* What a waiting call becomes when its answer comes. */
@@ -78,6 +79,7 @@ struct sr_service {
     unsigned tries;        /* of the call that is being made again */
     struct sr_arena arena; /* for the request that is being unpacked */
     struct sr_buf reply;   /* for the answer that is being built */
+    uint8_t *token_secret; /* SR_TOKEN_SECRET_BYTES, of which tokens are made */
     /* The part of a response header that never changes: cluster id and member id, packed. */
     uint8_t identity[24];
     size_t identity_size;
@@ -198,6 +200,9 @@ void service_roster_tick(struct sr_service *service);
 /* Whether members can be changed now: SR_API_NONE, or why not. */
 enum sr_api_error service_change_allowed(const struct sr_service *service,
                                          const Strongroom__ClusterRecord *record);
+/* The record, if members can be changed now, to be freed as service_record's. NULL: the call has
+ * been answered. */
+Strongroom__ClusterRecord *service_change_open(struct sr_service *service, struct sr_call *call);
 /* Judge @action on @target by the rules of node/cluster, and log who overrides them with @forced.
  * False: refused, and the call has been answered. */
 bool service_change_judge(struct sr_service *service, struct sr_call *call,
@@ -215,6 +220,11 @@ void service_changes_check(struct sr_service *service, uint64_t now_ns);
 void service_change_forget(struct service_pending *pending);
 
 /* members.c: etcd's */
+/* A new member's, never 0. */
+uint64_t service_draw_id(void);
+/* SR_API_NONE: @id is a learner, and as far as the leader. */
+enum sr_api_error service_check_promotion(const struct sr_service *service,
+                                          const Strongroom__ClusterRecord *record, uint64_t id);
 void service_member_add(struct sr_service *service, struct sr_call *call,
                         ProtobufCMessage *message);
 void service_member_remove(struct sr_service *service, struct sr_call *call,
@@ -242,6 +252,19 @@ void service_alarm(struct sr_service *service, struct sr_call *call, ProtobufCMe
 /* member_status.c: strongroom.v1 */
 void service_member_status(struct sr_service *service, struct sr_call *call,
                            ProtobufCMessage *message);
+
+/* @from as strongroom.v1 tells it, without what only the leader knows; @to borrows its texts. */
+void service_describe_member(const Strongroom__MemberRecord *from, Strongroom__V1__Member *to);
+
+/* member_change.c: strongroom.v1 */
+void service_v1_member_add(struct sr_service *service, struct sr_call *call,
+                           ProtobufCMessage *message);
+void service_v1_member_remove(struct sr_service *service, struct sr_call *call,
+                              ProtobufCMessage *message);
+void service_v1_member_update(struct sr_service *service, struct sr_call *call,
+                              ProtobufCMessage *message);
+void service_v1_member_promote(struct sr_service *service, struct sr_call *call,
+                               ProtobufCMessage *message);
 
 /* drain.c: strongroom.v1 */
 void service_drain(struct sr_service *service, struct sr_call *call, ProtobufCMessage *message);

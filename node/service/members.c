@@ -24,20 +24,7 @@ static const char *only_address(size_t count, char **urls)
     return count == 1 ? sr_peer_url_address(urls[0]) : NULL;
 }
 
-/* The record, if members can be changed now; otherwise the call has been answered. */
-static Strongroom__ClusterRecord *open_change(struct sr_service *service, struct sr_call *call)
-{
-    Strongroom__ClusterRecord *record = service_record(service);
-    enum sr_api_error error = service_change_allowed(service, record);
-    if (error != SR_API_NONE) {
-        strongroom__cluster_record__free_unpacked(record, NULL);
-        sr_call_fail_api(call, error);
-        return NULL;
-    }
-    return record;
-}
-
-static uint64_t draw_id(void)
+uint64_t service_draw_id(void)
 {
     uint64_t id = 0;
     while (id == 0) {
@@ -56,11 +43,11 @@ void service_member_add(struct sr_service *service, struct sr_call *call, Protob
         sr_call_fail_api(call, SR_API_MEMBER_URLS_INVALID);
         return;
     }
-    Strongroom__ClusterRecord *record = open_change(service, call);
+    Strongroom__ClusterRecord *record = service_change_open(service, call);
     if (record == NULL) {
         return;
     }
-    member.id = draw_id();
+    member.id = service_draw_id();
     member.peer_address = service_unconst(address);
     member.voter = !request->islearner;
     change.change_case = STRONGROOM__CLUSTER_CHANGE__CHANGE_ADD;
@@ -75,7 +62,7 @@ void service_member_remove(struct sr_service *service, struct sr_call *call,
 {
     uint64_t id = ((const Etcdserverpb__MemberRemoveRequest *)message)->id;
     Strongroom__ClusterChange change = STRONGROOM__CLUSTER_CHANGE__INIT;
-    Strongroom__ClusterRecord *record = open_change(service, call);
+    Strongroom__ClusterRecord *record = service_change_open(service, call);
     if (record == NULL) {
         return;
     }
@@ -104,7 +91,7 @@ void service_member_update(struct sr_service *service, struct sr_call *call,
         sr_call_fail_api(call, SR_API_MEMBER_URLS_INVALID);
         return;
     }
-    Strongroom__ClusterRecord *record = open_change(service, call);
+    Strongroom__ClusterRecord *record = service_change_open(service, call);
     if (record == NULL) {
         return;
     }
@@ -117,9 +104,8 @@ void service_member_update(struct sr_service *service, struct sr_call *call,
     strongroom__cluster_record__free_unpacked(record, NULL);
 }
 
-/* SR_API_NONE: it is a learner, and as far as the leader. */
-static enum sr_api_error check_promotion(const struct sr_service *service,
-                                         const Strongroom__ClusterRecord *record, uint64_t id)
+enum sr_api_error service_check_promotion(const struct sr_service *service,
+                                          const Strongroom__ClusterRecord *record, uint64_t id)
 {
     struct sr_member_progress progress[SR_MEMBERS_MAX];
     size_t count = 0;
@@ -145,11 +131,11 @@ void service_member_promote(struct sr_service *service, struct sr_call *call,
 {
     uint64_t id = ((const Etcdserverpb__MemberPromoteRequest *)message)->id;
     Strongroom__ClusterChange change = STRONGROOM__CLUSTER_CHANGE__INIT;
-    Strongroom__ClusterRecord *record = open_change(service, call);
+    Strongroom__ClusterRecord *record = service_change_open(service, call);
     if (record == NULL) {
         return;
     }
-    enum sr_api_error error = check_promotion(service, record, id);
+    enum sr_api_error error = service_check_promotion(service, record, id);
     change.change_case = STRONGROOM__CLUSTER_CHANGE__CHANGE_PROMOTE;
     change.promote = id;
     if (error != SR_API_NONE) {

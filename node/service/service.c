@@ -6,11 +6,14 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/secret.h"
+#include "node/cluster/token.h"
 #include "node/service/internal.h"
 #include "proto/health.pb-c.h"
 #include "proto/message.h"
 #include "proto/strongroom.pb-c.h"
 #include "storage/cluster.h"
+#include "storage/seal.h"
 
 /* Who serves a method besides voters in good standing. A learner serves serializable Ranges too. */
 enum { ON_LEARNER = 1, ON_ACCUSED = 2, ON_ANY = ON_LEARNER | ON_ACCUSED };
@@ -50,6 +53,14 @@ static const struct method methods[] = {
      service_move_leader, 0},
     {"/strongroom.v1.Cluster/MemberStatus", &strongroom__v1__member_status_request__descriptor,
      service_member_status, ON_ANY},
+    {"/strongroom.v1.Cluster/MemberAdd", &strongroom__v1__member_add_request__descriptor,
+     service_v1_member_add, 0},
+    {"/strongroom.v1.Cluster/MemberRemove", &strongroom__v1__member_remove_request__descriptor,
+     service_v1_member_remove, 0},
+    {"/strongroom.v1.Cluster/MemberUpdate", &strongroom__v1__member_update_request__descriptor,
+     service_v1_member_update, 0},
+    {"/strongroom.v1.Cluster/MemberPromote", &strongroom__v1__member_promote_request__descriptor,
+     service_v1_member_promote, 0},
     {"/strongroom.v1.Cluster/Drain", &strongroom__v1__drain_request__descriptor, service_drain,
      ON_ANY},
     {HEALTH_PATH, &grpc__health__v1__health_check_request__descriptor, service_health, ON_ANY},
@@ -251,6 +262,8 @@ struct sr_service *sr_service_new(const struct sr_service_context *context, uint
     service->origin = origin;
     service->mailbox = mailbox;
     sr_arena_init(&service->arena, (size_t)SR_UNPACK_BYTES_MAX);
+    service->token_secret = sr_secret_alloc(SR_TOKEN_SECRET_BYTES);
+    sr_random_bytes(service->token_secret, SR_TOKEN_SECRET_BYTES);
     service_header_init(service);
     service_pending_init(service);
     return service;
@@ -262,6 +275,7 @@ void sr_service_free(struct sr_service *service)
         return;
     }
     service_pending_close(service);
+    sr_secret_free(service->token_secret, SR_TOKEN_SECRET_BYTES);
     sr_arena_close(&service->arena);
     sr_buf_close(&service->reply);
     sr_free(service);
