@@ -82,6 +82,11 @@
 
 /* Beyond seven voters a majority gets slower and nothing gets safer; room for two that learn. */
 #define SR_MEMBERS_MAX 9
+/* The log that is held for a follower that takes an image: as many times what is kept anyway, at
+ * least so much, and for so long. Beyond, the follower starts over. */
+#define SR_IMAGE_HOLD_FACTOR    4
+#define SR_IMAGE_HOLD_BYTES_MIN ((uint64_t)256 * 1024 * 1024)
+#define SR_IMAGE_HOLD_MS_MAX    ((uint64_t)2 * 3600 * 1000)
 /* A configuration entry of that many members, as libraft packs it: 9 bytes, and for each an id, a
  * short name of ours and a role. */
 #define SR_CONFIGURATION_BYTES_MAX 512

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -149,6 +150,14 @@ static void env_read_done(void *arg, struct sr_read *read)
     sr_free(read);
 }
 
+static void env_image_needed(void *arg, uint64_t member)
+{
+    struct sr_consensus *consensus = arg;
+    if (consensus->options.on_image_needed != NULL) {
+        consensus->options.on_image_needed(consensus->options.arg, member);
+    }
+}
+
 static struct sr_core_env make_env(struct sr_consensus *consensus)
 {
     return (struct sr_core_env){
@@ -165,6 +174,7 @@ static struct sr_core_env make_env(struct sr_consensus *consensus)
         .apply = env_apply,
         .apply_backlog = env_apply_backlog,
         .durable_index = env_durable_index,
+        .image_needed = env_image_needed,
         .answer = env_answer,
         .proposal_done = env_proposal_done,
         .read_done = env_read_done,
@@ -185,13 +195,20 @@ static void on_full(void *arg, bool full)
 static void on_frame(void *arg, uint64_t member, const struct sr_frame *frame)
 {
     struct sr_consensus *consensus = arg;
-    sr_core_receive(consensus->core, member, frame);
+    if (frame->envelope->message_case == STRONGROOM__ENVELOPE__MESSAGE_MEMBERS) {
+        sr_consensus_record_heard(consensus, frame->envelope->members->record);
+    } else {
+        sr_core_receive(consensus->core, member, frame);
+    }
 }
 
 static void on_link(void *arg, uint64_t member, bool up)
 {
     struct sr_consensus *consensus = arg;
     sr_core_link(consensus->core, member, up);
+    if (up) {
+        sr_consensus_record_tell(consensus, member);
+    }
 }
 
 static void on_bulk(void *arg, struct sr_bulk *bulk, Strongroom__Hello__Purpose purpose,
@@ -461,6 +478,34 @@ bool sr_consensus_read(struct sr_consensus *consensus, struct sr_read *read)
     }
     sr_mailbox_post_always(&consensus->reads, &read->mail);
     return true;
+}
+
+size_t sr_consensus_progress(const struct sr_consensus *consensus,
+                             struct sr_member_progress out[SR_MEMBERS_MAX], uint64_t *ret_age_ms)
+{
+    uint64_t now_ms = sr_clock_monotonic_ns() / 1000000u;
+    pthread_mutex_lock(consensus->info_mutex);
+    size_t count = consensus->progress_count;
+    uint64_t at_ms = consensus->progress_at_ms;
+    memcpy(out, consensus->progress, count * sizeof(*out));
+    pthread_mutex_unlock(consensus->info_mutex);
+    *ret_age_ms = at_ms == 0 ? UINT64_MAX : now_ms > at_ms ? now_ms - at_ms : 0;
+    return count;
+}
+
+void sr_consensus_image_progress(struct sr_consensus *consensus, uint64_t member, uint64_t bytes,
+                                 uint64_t total)
+{
+    size_t at = 0;
+    pthread_mutex_lock(consensus->info_mutex);
+    while (at < consensus->image_count && consensus->images[at].member != member) {
+        at++;
+    }
+    if (at < SR_MEMBERS_MAX) {
+        consensus->image_count += at == consensus->image_count;
+        consensus->images[at] = (struct sr_consensus_image){member, bytes, total};
+    }
+    pthread_mutex_unlock(consensus->info_mutex);
 }
 
 void sr_consensus_info(const struct sr_consensus *consensus, struct sr_consensus_info *ret_info)

@@ -20,6 +20,7 @@
 #include "node/consensus/progress.h"
 #include "node/peer/peers.h"
 #include "node/state/applier.h"
+#include "proto/limits.h"
 #include "storage/raftlog.h"
 
 struct sr_consensus;
@@ -53,6 +54,9 @@ struct sr_consensus_options {
     /* A bulk connection, on a thread of its own; see struct sr_peer_events. May be NULL. */
     void (*on_bulk)(void *arg, struct sr_bulk *bulk, Strongroom__Hello__Purpose purpose,
                     uint64_t member);
+    /* This node needs an image of @member, the leader; on the consensus loop, each second until the
+     * node has started from one. May be NULL. */
+    void (*on_image_needed)(void *arg, uint64_t member);
     void *arg;
 };
 
@@ -109,6 +113,15 @@ struct sr_read {
 };
 bool sr_consensus_read(struct sr_consensus *consensus, struct sr_read *read);
 
+/* Any thread: what the leader last said of each member, of the record or of the configuration, on
+ * any node. Returns how many; @ret_age_ms: how old that is, UINT64_MAX when nothing is known. */
+size_t sr_consensus_progress(const struct sr_consensus *consensus,
+                             struct sr_member_progress out[SR_MEMBERS_MAX], uint64_t *ret_age_ms);
+/* Any thread, on the node that an image is taken of: how much of it @member has, of @total bytes.
+ * Both 0: it is not taking any. */
+void sr_consensus_image_progress(struct sr_consensus *consensus, uint64_t member, uint64_t bytes,
+                                 uint64_t total);
+
 /* What is known now; any thread. */
 struct sr_consensus_info {
     uint64_t term;
@@ -130,7 +143,9 @@ struct sr_consensus_metrics {
     struct sr_counter leader_changes;
     struct sr_counter read_rounds;
     struct sr_counter read_rounds_failed;
-    struct sr_counter followers_beyond_log; /* followers that need an image, which we cannot send */
+    struct sr_counter
+        followers_beyond_log; /* followers that needed an image: the log was too short */
+    struct sr_counter image_holds_given_up; /* log held for one of them beyond the bounds */
     struct sr_counter refused_messages;     /* from peers, that broke a rule of the protocol */
     struct sr_counter membership_changes;   /* of libraft's configuration, as leader */
     struct sr_histogram commit_duration;    /* from raft_apply to apply, on the leader */

@@ -195,6 +195,12 @@ static void receive(struct sr_core *core, struct sr_core_peer *peer, const struc
     case STRONGROOM__ENVELOPE__MESSAGE_TERM_PROBE_REPLY:
         sr_core_reads_confirmed(core, peer, envelope->term_probe_reply);
         break;
+    case STRONGROOM__ENVELOPE__MESSAGE_PROGRESS:
+        sr_core_progress_told(core, peer, envelope->progress);
+        break;
+    case STRONGROOM__ENVELOPE__MESSAGE_IMAGE_NEEDED:
+        sr_core_image_needed(core, peer, envelope->image_needed);
+        break;
     default:
         sr_core_decode(core, peer, frame);
         break;
@@ -266,7 +272,9 @@ void sr_core_turn_end(struct sr_core *core)
     sr_core_reads_turn(core);
     sr_core_snapshots_turn(core);
     sr_core_feed_turn(core);
+    sr_core_hold_turn(core);
     sr_core_membership_turn(core);
+    sr_core_progress_turn(core);
     if (core->stepping_down || core->yielding) {
         sr_core_leadership_hand_over(core);
     } else {

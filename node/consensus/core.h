@@ -20,6 +20,7 @@
 #include <raft.h>
 
 #include "node/consensus/consensus.h"
+#include "proto/limits.h"
 
 struct sr_core;
 
@@ -87,6 +88,9 @@ struct sr_core_env {
                   size_t size);
     void (*apply_backlog)(void *arg, size_t *ret_entries, size_t *ret_bytes);
     uint64_t (*durable_index)(void *arg);
+    /* The leader, @member, says that this node needs an image of its state: each second, until it
+     * has started from one. Cheap. */
+    void (*image_needed)(void *arg, uint64_t member);
     /* ---- who asked ---- */
     void (*answer)(void *arg, uint64_t origin, uint64_t sequence, enum sr_api_error error,
                    uint64_t index);
@@ -117,6 +121,7 @@ struct sr_core_options {
     uint64_t log_keep_bytes;    /* see struct sr_consensus_options */
     size_t snapshot_bytes;      /* of log between two manifests; 0: 16 MiB */
     size_t trailing_bytes;      /* of log kept in memory behind a manifest; 0: 4 MiB */
+    uint64_t hold_bytes;        /* of log held for a follower with an image; 0: see limits.h */
     unsigned entries_in_flight; /* own entries not yet committed; 0: 2 */
     struct sr_consensus_metrics *metrics;
     struct sr_core_env env;
@@ -181,6 +186,11 @@ void sr_core_set_members(struct sr_core *core, const struct sr_core_member *memb
 void sr_core_set_heard(struct sr_core *core, const uint64_t *members, size_t count);
 void sr_core_turn_end(struct sr_core *core);
 
+/* See sr_consensus_progress; @ret_at_ms: when that was, 0: never. */
+size_t sr_core_progress(const struct sr_core *core, struct sr_member_progress out[SR_MEMBERS_MAX],
+                        uint64_t *ret_at_ms);
+/* How much of an image @member has taken of this node. */
+void sr_core_image_progress(struct sr_core *core, uint64_t member, uint64_t bytes, uint64_t total);
 void sr_core_info(const struct sr_core *core, struct sr_consensus_info *ret_info);
 struct raft *sr_core_raft(struct sr_core *core); /* tests only */
 

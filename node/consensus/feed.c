@@ -11,15 +11,11 @@
  * libraft's snapshot, libraft goes on by itself from memory, and that ends the feeding.
  *
  * Where to begin is what the follower last said of its log. If terms differ there, it refuses and
- * names an earlier index, as it would to libraft.
+ * names an earlier index, as it would to libraft. If the log here begins after that, the follower
+ * must take an image first (hold.c).
  */
-#include <inttypes.h>
-
 #include "base/alloc.h"
-#include "base/log.h"
 #include "node/consensus/internal.h"
-
-#define NEVER UINT64_MAX
 
 void sr_core_feed_stop(struct sr_core_peer *peer)
 {
@@ -32,7 +28,7 @@ void sr_core_feed_wanted(struct sr_core *core, struct sr_core_peer *peer)
 {
     (void)core;
     struct sr_core_feed *feed = &peer->feed;
-    if (feed->state != SR_FEED_IDLE || !peer->hinted || feed->refused_at == peer->hint) {
+    if (feed->state != SR_FEED_IDLE || !peer->hinted) {
         return;
     }
     feed->state = SR_FEED_WANTED;
@@ -45,13 +41,16 @@ void sr_core_feed_result(struct sr_core *core, struct sr_core_peer *peer, uint64
     struct sr_core_feed *feed = &peer->feed;
     peer->hint = last_index;
     peer->hinted = true;
-    if (feed->state != SR_FEED_SENT) {
+    if (feed->state == SR_FEED_IMAGE && last_index > feed->image_hint) {
+        feed->state = SR_FEED_WANTED; /* it has started from an image */
+        feed->next = last_index + 1;
+    } else if (feed->state != SR_FEED_SENT) {
         return;
     }
     if (rejected == 0 && last_index >= core->raft.trail.snapshot.index) {
         sr_core_feed_stop(peer); /* libraft has the rest */
-    } else if ((rejected == 0 && last_index >= feed->last) ||
-               (rejected != 0 && rejected == feed->prev)) {
+    } else if (feed->state == SR_FEED_SENT && ((rejected == 0 && last_index >= feed->last) ||
+                                               (rejected != 0 && rejected == feed->prev))) {
         feed->state = SR_FEED_WANTED;
         feed->next = last_index + 1;
     }
@@ -90,17 +89,11 @@ void sr_core_feed_turn(struct sr_core *core)
     }
 }
 
-static void refuse(struct sr_core *core, struct sr_core_peer *peer, uint64_t index)
+static void need_image(struct sr_core *core, struct sr_core_peer *peer, uint64_t index)
 {
-    if (peer->feed.refused_at == NEVER) {
-        sr_count(&core->metrics->followers_beyond_log, 1);
-        sr_log(SR_LOG_ERROR, "consensus",
-               "a follower needs an image, which this version cannot send: the log here begins "
-               "after what it needs",
-               "member=%" PRIu64 " needs_index=%" PRIu64, peer->id, index);
-    }
-    peer->feed.refused_at = peer->hint;
-    sr_core_feed_stop(peer);
+    peer->feed.state = SR_FEED_IMAGE;
+    peer->feed.image_hint = peer->hint;
+    sr_core_hold_begin(core, peer, index);
 }
 
 static void send_slice(struct sr_core *core, struct sr_core_peer *peer, struct sr_core_task *task)
@@ -138,8 +131,10 @@ void sr_core_feed_task_done(struct sr_core *core, struct sr_core_task *task)
     if (!awaited || !sr_core_leads(core) || core->failed) {
         goto out;
     }
-    if (task->status == SR_NOT_FOUND) {
-        refuse(core, peer, task->index);
+    if (task->status == SR_NOT_FOUND && task->index > core->persisted) {
+        sr_core_feed_stop(peer); /* it lacks nothing that is written */
+    } else if (task->status == SR_NOT_FOUND) {
+        need_image(core, peer, task->index);
     } else if (task->status != SR_OK) {
         sr_err_prefix(&task->err, "read log for a follower");
         sr_core_fail(core, &task->err);

@@ -178,7 +178,13 @@ struct sr_core_snapshots {
 
 /* ---- members ---- */
 
-enum sr_core_feed_state { SR_FEED_IDLE, SR_FEED_WANTED, SR_FEED_FETCHING, SR_FEED_SENT };
+enum sr_core_feed_state {
+    SR_FEED_IDLE,
+    SR_FEED_WANTED,
+    SR_FEED_FETCHING,
+    SR_FEED_SENT,
+    SR_FEED_IMAGE /* what it needs is not in the log */
+};
 struct sr_core_feed {
     enum sr_core_feed_state state;
     uint64_t ticket; /* of the fetch that is awaited */
@@ -186,7 +192,15 @@ struct sr_core_feed {
     uint64_t prev;   /* what was sent is (prev, last] */
     uint64_t last;
     uint64_t sent_ms;
-    uint64_t refused_at; /* hint at which an image was found to be needed; ~0: never */
+    uint64_t image_hint; /* what it had when an image was found to be needed */
+};
+
+/* Of our log, while a follower takes an image: hold.c. */
+struct sr_core_hold {
+    uint64_t index; /* nothing from here on is released; 0: no hold */
+    uint64_t needs; /* the entry that the follower lacked */
+    uint64_t since_ms;
+    uint64_t said_ms;
 };
 
 /* The wish, the configuration and what was heard may be all different. */
@@ -213,6 +227,9 @@ struct sr_core_peer {
     uint64_t read_round_waiting;
     bool term_confirmed;
     struct sr_core_feed feed;
+    struct sr_core_hold hold;
+    uint64_t image_bytes; /* that it has taken of us, and of how many */
+    uint64_t image_total;
 };
 
 struct sr_core_members {
@@ -227,6 +244,15 @@ struct sr_core_members {
     uint64_t seen_committed;
     uint64_t seen_uncommitted;
     unsigned seen_count;
+};
+
+/* What the leader knows of all members, here or as it said. */
+struct sr_core_progress {
+    struct sr_member_progress members[SR_MEMBERS_MAX];
+    size_t count;
+    bool known;
+    uint64_t at_ms;
+    uint64_t told_ms;
 };
 
 /* What raft_start's load hands over. */
@@ -262,6 +288,7 @@ struct sr_core {
     struct sr_core_peer peers[SR_CORE_PEERS_MAX]; /* without ourselves */
     size_t peer_count;
     struct sr_core_members members;
+    struct sr_core_progress progress;
 
     /* Log. */
     struct sr_core_boot boot;
@@ -340,6 +367,20 @@ void sr_core_membership_turn(struct sr_core *core);
 /* On the leader: @member has answered within an election timeout; it lacks little of our log. */
 bool sr_core_responds(struct sr_core *core, uint64_t member);
 bool sr_core_caught_up(struct sr_core *core, uint64_t member);
+
+/* progress.c */
+void sr_core_progress_turn(struct sr_core *core);
+void sr_core_progress_told(struct sr_core *core, const struct sr_core_peer *peer,
+                           const Strongroom__Progress *message);
+
+/* hold.c */
+/* @peer needs entry @needs, which is not in the log any more. */
+void sr_core_hold_begin(struct sr_core *core, struct sr_core_peer *peer, uint64_t needs);
+void sr_core_hold_turn(struct sr_core *core);
+/* How much of the log may be released, if nothing else speaks against @index. */
+uint64_t sr_core_hold_limit(const struct sr_core *core, uint64_t index);
+void sr_core_image_needed(struct sr_core *core, const struct sr_core_peer *peer,
+                          const Strongroom__ImageNeeded *message);
 
 /* election.c */
 void sr_core_election_tick(struct sr_core *core); /* before libraft's */

@@ -35,7 +35,6 @@ static void step_into(struct sr_core *core, uint64_t term)
         core->peers[i].sent_last = 0;
         core->peers[i].hinted = false;
         core->peers[i].answered_ms = 0;
-        core->peers[i].feed.refused_at = UINT64_MAX;
     }
     sr_log(SR_LOG_INFO, "consensus", "this node leads", "term=%" PRIu64 " last_index=%" PRIu64,
            term, core->floor);

@@ -68,10 +68,22 @@ static void on_wake(uv_async_t *wake)
     take_reads(consensus);
 }
 
+static void take_image_progress(struct sr_consensus *consensus)
+{
+    pthread_mutex_lock(consensus->info_mutex);
+    for (size_t i = 0; i < consensus->image_count; i++) {
+        const struct sr_consensus_image *image = &consensus->images[i];
+        sr_core_image_progress(consensus->core, image->member, image->bytes, image->total);
+    }
+    consensus->image_count = 0;
+    pthread_mutex_unlock(consensus->info_mutex);
+}
+
 static void on_tick(uv_timer_t *tick)
 {
     struct sr_consensus *consensus = tick->data;
     sr_core_state_full(consensus->core, sr_applier_lacks_space(consensus->applier));
+    take_image_progress(consensus);
     sr_core_tick(consensus->core);
 }
 
@@ -83,6 +95,8 @@ static void publish(struct sr_consensus *consensus)
     bool changed =
         info.is_leader != consensus->info.is_leader || info.leader != consensus->info.leader;
     consensus->info = info;
+    consensus->progress_count =
+        sr_core_progress(consensus->core, consensus->progress, &consensus->progress_at_ms);
     if (changed) {
         pthread_cond_broadcast(&consensus->info_changed);
     }

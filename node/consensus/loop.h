@@ -18,6 +18,7 @@ struct sr_consensus_link {
     char *name;
     char *address;
     bool is_leaving; /* not in the record, perhaps still in libraft's configuration */
+    bool is_heard;   /* not in our record, but in a newer one that another member has */
 };
 struct sr_consensus_record {
     uint64_t epoch; /* of the cluster record that this is of; 0: of the options */
@@ -27,6 +28,14 @@ struct sr_consensus_record {
     uint64_t *removed;
     size_t removed_count;
     bool is_self_removed;
+    uint64_t heard_epoch; /* of the newest record of another member */
+};
+
+/* How far a member is with an image of this node, on its way to the loop. */
+struct sr_consensus_image {
+    uint64_t member;
+    uint64_t bytes;
+    uint64_t total;
 };
 
 struct sr_consensus {
@@ -63,12 +72,23 @@ struct sr_consensus {
     pthread_mutex_t *info_mutex; /* apart, so that readers of a const struct can lock it */
     pthread_cond_t info_changed; /* who leads */
     struct sr_consensus_info info;
+    /* Under info_mutex too. */
+    struct sr_member_progress progress[SR_MEMBERS_MAX];
+    size_t progress_count;
+    uint64_t progress_at_ms;
+    struct sr_consensus_image images[SR_MEMBERS_MAX];
+    size_t image_count;
 };
 
 /* record.c, on the loop or before it runs: follow the record that the state has applied. */
 void sr_consensus_record_init(struct sr_consensus *consensus,
                               const struct sr_consensus_member *members, size_t count);
 void sr_consensus_record_sync(struct sr_consensus *consensus);
+/* Tell @member the record as applied. */
+void sr_consensus_record_tell(struct sr_consensus *consensus, uint64_t member);
+/* Another member has @record. */
+void sr_consensus_record_heard(struct sr_consensus *consensus,
+                               const Strongroom__ClusterRecord *record);
 void sr_consensus_record_close(struct sr_consensus *consensus);
 
 void sr_consensus_fail(void *arg, const struct sr_err *err);

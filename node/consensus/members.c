@@ -91,7 +91,7 @@ static void make_peer(struct sr_core *core, uint64_t member)
     }
     sr_check(core->peer_count < SR_CORE_PEERS_MAX);
     struct sr_core_peer *peer = &core->peers[core->peer_count++];
-    *peer = (struct sr_core_peer){.id = member, .feed.refused_at = UINT64_MAX};
+    *peer = (struct sr_core_peer){.id = member};
     peer->up = core->env.is_up(core->env.arg, member);
     sr_core_address(member, peer->address);
 }
@@ -182,6 +182,7 @@ void sr_core_members_turn(struct sr_core *core)
         if (peer->went_down) {
             peer->went_down = false;
             peer->sent_last = 0;
+            peer->hinted = false; /* it may come back with another log */
             sr_core_feed_stop(peer);
             sr_core_lost_link(core, peer->id);
             sr_core_reads_link_lost(core, peer->id);

@@ -38,6 +38,18 @@ static bool is_linked(const struct sr_consensus_record *record, uint64_t id)
     return false;
 }
 
+static void relocate(struct sr_consensus_record *record, const Strongroom__MemberRecord *member)
+{
+    for (size_t i = 0; i < record->link_count; i++) {
+        struct sr_consensus_link *link = &record->links[i];
+        if (link->id == member->id) {
+            forget(link);
+            link->name = sr_strdup(member->name);
+            link->address = sr_strdup(member->peer_address);
+        }
+    }
+}
+
 static bool is_removed(const struct sr_consensus_record *record, uint64_t id)
 {
     for (size_t i = 0; i < record->removed_count; i++) {
@@ -72,6 +84,14 @@ static void tell_core(struct sr_consensus *consensus, const Strongroom__ClusterR
                                                  .voter = from->members[count]->voter};
     }
     sr_core_set_members(consensus->core, members, count);
+    uint64_t heard[SR_MEMBERS_MAX];
+    count = 0;
+    for (size_t i = 0; i < consensus->record.link_count; i++) {
+        if (consensus->record.links[i].is_heard) {
+            heard[count++] = consensus->record.links[i].id;
+        }
+    }
+    sr_core_set_heard(consensus->core, heard, count);
 }
 
 static void tell_peers(struct sr_consensus *consensus)
@@ -92,17 +112,19 @@ static void relink(struct sr_consensus *consensus, const Strongroom__ClusterReco
 {
     struct sr_consensus_record *record = &consensus->record;
     struct sr_consensus_record old = *record;
-    *record = (struct sr_consensus_record){.epoch = from->epoch};
+    *record = (struct sr_consensus_record){.epoch = from->epoch, .heard_epoch = old.heard_epoch};
     for (size_t i = 0; i < from->n_members && record->link_count < SR_MEMBERS_MAX; i++) {
         const Strongroom__MemberRecord *member = from->members[i];
         learn(record, member->id, member->name, member->peer_address);
     }
     for (size_t i = 0; i < old.link_count; i++) {
         const struct sr_consensus_link *link = &old.links[i];
-        if (!is_linked(record, link->id) && record->link_count < SR_MEMBERS_MAX) {
+        bool is_stale = link->is_heard && old.heard_epoch <= from->epoch;
+        if (!is_stale && !is_linked(record, link->id) && record->link_count < SR_MEMBERS_MAX) {
             learn(record, link->id, link->name, link->address);
-            record->links[record->link_count - 1].is_leaving = true;
-            record->leaving_count++;
+            record->links[record->link_count - 1].is_heard = link->is_heard;
+            record->links[record->link_count - 1].is_leaving = !link->is_heard;
+            record->leaving_count += !link->is_heard;
         }
         forget(&old.links[i]);
     }
@@ -162,6 +184,61 @@ void sr_consensus_record_close(struct sr_consensus *consensus)
     sr_free(consensus->record.removed);
 }
 
+void sr_consensus_record_tell(struct sr_consensus *consensus, uint64_t member)
+{
+    Strongroom__ClusterRecord *record = NULL;
+    struct sr_err err;
+    if (consensus->record.epoch == 0 || consensus->peers == NULL ||
+        sr_store_cluster(consensus->options.store, &record, &err) != SR_OK) {
+        return;
+    }
+    Strongroom__Members message = STRONGROOM__MEMBERS__INIT;
+    message.record = record;
+    Strongroom__Envelope envelope = STRONGROOM__ENVELOPE__INIT;
+    envelope.message_case = STRONGROOM__ENVELOPE__MESSAGE_MEMBERS;
+    envelope.members = &message;
+    sr_peers_send(consensus->peers, member, &envelope, NULL, 0);
+    strongroom__cluster_record__free_unpacked(record, NULL);
+}
+
+static void tell_all(struct sr_consensus *consensus)
+{
+    for (size_t i = 0; i < consensus->record.link_count; i++) {
+        uint64_t id = consensus->record.links[i].id;
+        if (id != consensus->options.self && sr_peers_is_up(consensus->peers, id)) {
+            sr_consensus_record_tell(consensus, id);
+        }
+    }
+}
+
+/* Who is in a newer record than ours may speak to us, at the address that it says. This node may
+ * be the one that lacks the entries, and the leader one that it does not know. */
+void sr_consensus_record_heard(struct sr_consensus *consensus,
+                               const Strongroom__ClusterRecord *from)
+{
+    struct sr_consensus_record *record = &consensus->record;
+    uint64_t ids[SR_MEMBERS_MAX];
+    if (from == NULL || from->n_members > SR_MEMBERS_MAX || consensus->peers == NULL ||
+        from->epoch <= record->epoch || from->epoch <= record->heard_epoch) {
+        return;
+    }
+    record->heard_epoch = from->epoch;
+    for (size_t i = 0; i < from->n_members; i++) {
+        const Strongroom__MemberRecord *member = from->members[i];
+        ids[i] = member->id;
+        if (is_linked(record, member->id)) {
+            relocate(record, member);
+        } else if (record->link_count < SR_MEMBERS_MAX) {
+            learn(record, member->id, member->name, member->peer_address);
+            record->links[record->link_count - 1].is_heard = true;
+        }
+    }
+    sr_log(SR_LOG_INFO, "consensus", "hears of newer members",
+           "epoch=%" PRIu64 " own_epoch=%" PRIu64, from->epoch, record->epoch);
+    sr_core_set_heard(consensus->core, ids, from->n_members);
+    tell_peers(consensus);
+}
+
 void sr_consensus_record_sync(struct sr_consensus *consensus)
 {
     struct sr_err err = {0};
@@ -172,6 +249,7 @@ void sr_consensus_record_sync(struct sr_consensus *consensus)
             return;
         }
         relink(consensus, record);
+        tell_all(consensus);
         strongroom__cluster_record__free_unpacked(record, NULL);
     }
     if (consensus->record.leaving_count > 0) {

@@ -71,6 +71,7 @@ static void release(struct sr_core *core)
     struct sr_core_snapshots *snapshots = &core->snapshots;
     uint64_t index =
         sr_marks_index_before(&core->marks, snapshots->index, core->options.log_keep_bytes);
+    index = sr_core_hold_limit(core, index);
     if (snapshots->releasing || index <= snapshots->released || core->failed) {
         return;
     }

@@ -72,6 +72,7 @@ int sim_restart(struct sim *sim, size_t at, struct sr_err *err)
         .election_timeout_ms = sim->election_timeout_ms,
         .log_state = sim_disk_state(&node->disk),
         .log_keep_bytes = sim->log_keep_bytes,
+        .hold_bytes = sim->hold_bytes,
         .snapshot_bytes = sim->snapshot_bytes,
         .trailing_bytes = sim->trailing_bytes,
         .metrics = &node->metrics,
@@ -194,6 +195,7 @@ void sim_close(struct sim *sim)
             sim_crash(sim, i);
         }
         sim_disk_close(&sim->nodes[i].disk);
+        sim_state_close(&sim->nodes[i].state);
     }
     sr_free(sim->history);
     sr_free(sim->commands);
@@ -219,6 +221,7 @@ static uint64_t node_next(const struct sim_node *node)
     }
     earlier(&next, node->apply_at_ns);
     earlier(&next, node->flush_at_ns);
+    earlier(&next, node->image_at_ns);
     return next;
 }
 
@@ -267,6 +270,7 @@ static void step(struct sim *sim, uint64_t end_ns)
         return;
     }
     sim_members_step(sim);
+    sim_image_step(sim);
     sim_net_step(sim);
     for (size_t i = 0; i < sim->count; i++) {
         if (sim->nodes[i].alive && !sim->nodes[i].paused) {

@@ -35,6 +35,13 @@ struct sim_record {
     unsigned removed;
 };
 
+/* What the state knows of its own point. */
+struct sim_state {
+    uint64_t term;
+    uint64_t configuration_index;
+    struct sr_buf configuration;
+};
+
 /* What survives a crash. */
 struct sim_disk {
     struct sim_entry *entries; /* of index first .. first + count - 1 */
@@ -45,6 +52,7 @@ struct sim_disk {
     uint64_t voted_for;
     struct sr_buf manifest;
     uint64_t state_index; /* of the durable state */
+    struct sim_state state;
     struct sim_record record;
 };
 
@@ -105,8 +113,13 @@ struct sim_node {
     uint64_t posted;          /* last index that the core handed over */
     uint64_t applied;         /* and that was applied */
     struct sim_record record; /* as applied */
-    struct sim_record heard;  /* from another node; newer than its own, if not 0 */
-    uint64_t told;            /* epoch of the record that the core knows */
+    struct sim_state state;   /* likewise */
+    uint64_t image_from;      /* whose image it will start from, and when; 0: nobody's */
+    uint64_t image_at_ns;
+    unsigned images_needed;
+    unsigned images_adopted;
+    struct sim_record heard; /* from another node; newer than its own, if not 0 */
+    uint64_t told;           /* epoch of the record that the core knows */
     uint64_t apply_at_ns;
     uint64_t flush_at_ns;
     bool flush_never;
@@ -132,6 +145,7 @@ struct sim {
     size_t snapshot_bytes;
     size_t trailing_bytes;
     uint64_t log_keep_bytes;
+    uint64_t hold_bytes;
     size_t command_bytes; /* at least 16 */
     /* Let a frame pass? NULL: all pass. */
     bool (*filter)(struct sim *sim, size_t from, size_t to, const struct sr_frame *frame);
@@ -202,12 +216,17 @@ void sim_members_churn(struct sim *sim, size_t at);
 /* No term has two leaders. */
 void sim_members_check_leader(struct sim_node *node);
 
+/* sim_image.c */
+void sim_image_needed(void *arg, uint64_t member);
+void sim_image_step(struct sim *sim);
+
 /* sim_disk.c */
 void sim_disk_env(struct sr_core_env *env);
 void sim_disk_run_ops(struct sim_node *node);
 void sim_disk_run_tasks(struct sim_node *node);
 void sim_disk_crash(struct sim_node *node);
 struct sr_raftlog_state sim_disk_state(const struct sim_disk *disk);
+void sim_disk_clear(struct sim_disk *disk, uint64_t first);
 void sim_disk_close(struct sim_disk *disk);
 
 /* sim_net.c */
@@ -221,6 +240,8 @@ void sim_net_drop(struct sim *sim, size_t from, size_t to);
 
 /* sim_state.c */
 void sim_state_env(struct sr_core_env *env);
+void sim_state_copy(struct sim_state *to, const struct sim_state *from);
+void sim_state_close(struct sim_state *state);
 void sim_state_apply(struct sim_node *node);
 void sim_state_restart(struct sim_node *node);
 void sim_state_flush(struct sim_node *node);

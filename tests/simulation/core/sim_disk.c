@@ -238,8 +238,16 @@ struct sr_raftlog_state sim_disk_state(const struct sim_disk *disk)
     };
 }
 
+/* An empty log that begins at @first. */
+void sim_disk_clear(struct sim_disk *disk, uint64_t first)
+{
+    truncate_from(disk, 0);
+    disk->first = first;
+}
+
 void sim_disk_close(struct sim_disk *disk)
 {
+    sim_state_close(&disk->state);
     truncate_from(disk, 0);
     sr_free(disk->entries);
     sr_buf_close(&disk->manifest);

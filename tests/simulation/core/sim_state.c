@@ -115,6 +115,12 @@ static void env_apply(void *arg, uint64_t index, uint64_t term, uint32_t type, c
         }
     }
     node->applied = index;
+    node->state.term = term;
+    if (type == RAFT_CHANGE) {
+        node->state.configuration_index = index;
+        sr_buf_clear(&node->state.configuration);
+        sr_buf_append(&node->state.configuration, data, size);
+    }
     if (node->apply_at_ns == UINT64_MAX) {
         node->apply_at_ns = node->sim->now_ns + sim_random(node->sim, 2000000);
     }
@@ -196,9 +202,23 @@ void sim_state_env(struct sr_core_env *env)
     env->apply = env_apply;
     env->apply_backlog = env_backlog;
     env->durable_index = env_durable;
+    env->image_needed = sim_image_needed;
     env->answer = env_answer;
     env->proposal_done = env_proposal_done;
     env->read_done = env_read_done;
+}
+
+void sim_state_copy(struct sim_state *to, const struct sim_state *from)
+{
+    to->term = from->term;
+    to->configuration_index = from->configuration_index;
+    sr_buf_clear(&to->configuration);
+    sr_buf_append(&to->configuration, from->configuration.data, from->configuration.size);
+}
+
+void sim_state_close(struct sim_state *state)
+{
+    sr_buf_close(&state->configuration);
 }
 
 void sim_state_apply(struct sim_node *node)
@@ -214,6 +234,7 @@ void sim_state_flush(struct sim_node *node)
     if (!node->flush_never) {
         node->disk.state_index = node->applied;
         node->disk.record = node->record;
+        sim_state_copy(&node->disk.state, &node->state);
     }
 }
 
@@ -221,6 +242,9 @@ void sim_state_restart(struct sim_node *node)
 {
     node->applied = node->disk.state_index;
     node->record = node->disk.record;
+    sim_state_copy(&node->state, &node->disk.state);
+    node->image_from = 0;
+    node->image_at_ns = UINT64_MAX;
     node->told = 0;
     node->heard = (struct sim_record){0};
     node->posted = 0;

@@ -18,6 +18,7 @@ struct totals {
     unsigned commands;
     uint64_t leaders;
     uint64_t changes; /* of members */
+    uint64_t images;  /* adopted */
 };
 
 static uint64_t number_of(const char *name, uint64_t otherwise)
@@ -33,6 +34,7 @@ static void add(struct totals *totals)
     totals->commands += (unsigned)sim.command_count;
     for (size_t i = 0; i < sim.count; i++) {
         totals->leaders += sr_counter_read(&sim.nodes[i].metrics.leader_changes);
+        totals->images += sim.nodes[i].images_adopted;
         totals->changes += sr_counter_read(&sim.nodes[i].metrics.membership_changes);
     }
 }
@@ -56,11 +58,13 @@ static void run_seeds(size_t nodes, uint64_t seeds, void (*prepare)(struct sim *
         sim_close(&sim);
     }
     printf("%llu seeds: %u of %u commands acknowledged, %u reads, %llu changes of leader, "
-           "%llu of members\n",
+           "%llu of members, %llu images\n",
            (unsigned long long)seeds, totals.acked, totals.commands, totals.reads,
-           (unsigned long long)totals.leaders, (unsigned long long)totals.changes);
+           (unsigned long long)totals.leaders, (unsigned long long)totals.changes,
+           (unsigned long long)totals.images);
     assert_true(totals.acked > 20 * seeds); /* a cluster that does nothing breaks no rule */
     assert_true(totals.reads > 10 * seeds);
+    assert_true(sim.hold_bytes == 0 || totals.images > seeds / 4);
     assert_true(!sim.churn || totals.changes > 2 * seeds);
 }
 
@@ -126,6 +130,20 @@ static void test_members_come_and_go_with_small_memory(void **state)
     run_seeds(9, 40, churn_small_memory);
 }
 
+/* Little log is kept: who was away for a while, and who joins, needs an image. */
+static void churn_short_log(struct sim *s)
+{
+    churn_small_memory(s);
+    s->log_keep_bytes = 500;
+    s->hold_bytes = 4000;
+}
+
+static void test_members_come_and_go_with_a_short_log(void **state)
+{
+    (void)state;
+    run_seeds(9, 40, churn_short_log);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -135,6 +153,7 @@ int main(void)
         cmocka_unit_test(test_three_nodes_with_slow_network),
         cmocka_unit_test(test_members_come_and_go),
         cmocka_unit_test(test_members_come_and_go_with_small_memory),
+        cmocka_unit_test(test_members_come_and_go_with_a_short_log),
     };
     sr_log_init(SR_LOG_FATAL, SR_LOG_LOGFMT, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
