@@ -120,6 +120,8 @@
 #define SR_VIEWS_MAX 126
 /* Keys that a sliced range reads before it yields its loop. */
 #define SR_RANGE_SLICE_KEYS 1000
+/* Images of the state that are being read at a time. */
+#define SR_IMAGE_READERS_MAX 8
 /* Versions that compaction removes in one transaction. */
 #define SR_COMPACTION_SLICE_EVENTS 10000
 

@@ -123,6 +123,17 @@ int sr_cluster_write(struct sr_store *store, MDB_txn *txn, const struct sr_clust
                            (struct sr_bytes){cluster->packed, cluster->size}, err);
 }
 
+int sr_cluster_import(struct sr_store *store, struct sr_bytes packed, struct sr_err *err)
+{
+    struct sr_cluster *cluster = NULL;
+    int rc = packed.size == 0 ? SR_OK : cluster_new(store, packed, &cluster, err);
+    if (rc == SR_OK) {
+        sr_cluster_unref(store->cluster);
+        store->cluster = cluster;
+    }
+    return rc;
+}
+
 /* ---- Apply ---- */
 
 static void note_check(struct sr_store *store)

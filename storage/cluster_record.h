@@ -36,6 +36,9 @@ int sr_cluster_write(struct sr_store *store, MDB_txn *txn, const struct sr_clust
 int sr_cluster_read(struct sr_opener *opener, MDB_txn *txn, struct sr_buf *ret_packed,
                     struct sr_err *err);
 
+/* Take over the packed record that an image brings; empty: there is none yet. SR_CORRUPT. */
+int sr_cluster_import(struct sr_store *store, struct sr_bytes packed, struct sr_err *err);
+
 /* Apply thread: execute @change of the entry in the making. Fails only with the store, or with
  * SR_FORMAT when this node acts at a lower feature level. */
 int sr_cluster_apply(struct sr_store *store, struct sr_statehash *hash,

@@ -23,6 +23,7 @@ struct flush {
     struct sr_compaction compaction;
     struct sr_unindexed unindexed;
     struct sr_buf scratch;
+    bool may_remove; /* nobody reads an image */
 };
 
 /* Cut @record into pieces at the end of the log. */
@@ -100,7 +101,8 @@ static int fill(struct flush *flush, struct sr_err *err)
         flush->state = flush->memtable->state;
         rc = put_log(flush, err);
         if (rc == SR_OK)
-            rc = sr_requests_write(store, flush->txn, flush->memtable->remembered, err);
+            rc = sr_requests_write(store, flush->txn, flush->memtable->remembered,
+                                   flush->may_remove, err);
         if (rc == SR_OK)
             rc = sr_cluster_write(store, flush->txn, flush->memtable->cluster, err);
     }
@@ -110,12 +112,17 @@ static int fill(struct flush *flush, struct sr_err *err)
         return rc;
     sr_compaction_aim(&flush->compaction, flush->state.compact_revision);
     /* What supersedes what is known once the index has every event at or below the target. */
-    if (sr_compaction_is_pending(&flush->compaction) &&
+    if (flush->may_remove && sr_compaction_is_pending(&flush->compaction) &&
         flush->unindexed.indexed >= flush->compaction.target) {
         atomic_store(&store->compacting_to, flush->compaction.target);
         rc = sr_compaction_slice(store, flush->txn, &flush->compaction, SR_COMPACTION_SLICE_EVENTS,
                                  err);
     }
+    if (rc != SR_OK)
+        return rc;
+    if (store->incoming.size > 0)
+        rc = sr_meta_put_box(&store->lmdb, flush->txn, "incoming",
+                             (struct sr_bytes){store->incoming.data, store->incoming.size}, err);
     if (rc != SR_OK)
         return rc;
     sr_state_pack(packed, &flush->state, &flush->compaction, flush->unindexed.indexed);
@@ -143,7 +150,7 @@ static void finish(struct flush *flush)
     bool compacting = sr_compaction_is_pending(&flush->compaction);
 
     store->compaction = flush->compaction;
-    atomic_store(&store->compaction_pending, compacting);
+    atomic_store(&store->compaction_pending, compacting && flush->may_remove);
     if (memtable != NULL)
         sr_unindexed_gather(store, memtable);
     pthread_mutex_lock(&store->mutex);
@@ -172,15 +179,20 @@ static int flush_once(struct flush *flush, struct sr_err *err)
     int rc;
 
     sr_lmdb_enter(&store->lmdb);
+    flush->may_remove = sr_hold_remove_begin(store);
     rc = mdb_txn_begin(store->lmdb.env, NULL, 0, &flush->txn);
-    if (rc != 0)
-        return sr_lmdb_failed(rc, "begin", err);
+    if (rc != 0) {
+        rc = sr_lmdb_failed(rc, "begin", err);
+        goto out;
+    }
     rc = fill(flush, err);
     if (rc == SR_OK)
         rc = commit(flush, err);
     else
         mdb_txn_abort(flush->txn);
     sr_box_end(&store->lmdb, rc == SR_OK);
+out:
+    sr_hold_remove_end(store);
     return rc;
 }
 
@@ -215,8 +227,11 @@ static int flush_some(struct sr_store *store, bool *ret_again, struct sr_err *er
     flush.state = store->durable;
     pthread_mutex_unlock(&store->mutex);
     *ret_again = flush.memtable != NULL && sr_unindexed_is_full(store);
-    if (flush.memtable == NULL && !sr_compaction_is_pending(&store->compaction))
+    if (flush.memtable == NULL &&
+        (!sr_compaction_is_pending(&store->compaction) || sr_hold_is_any(store))) {
+        atomic_store(&store->compaction_pending, false);
         return SR_OK;
+    }
     if (*ret_again)
         flush.memtable = NULL;
     rc = flush_once(&flush, err);

@@ -21,18 +21,23 @@ static int error_of_text(struct sr_bytes text, enum sr_api_error *ret)
     return SR_FORMAT;
 }
 
+void sr_request_record_pack(const struct sr_remembered *item, struct sr_buf *out)
+{
+    struct sr_bytes text = sr_bytes_of(sr_api_error_text(item->error));
+    sr_buf_append_u8(out, RECORD_FORMAT);
+    sr_buf_append_u8(out, item->without_body ? FLAG_WITHOUT_BODY : 0);
+    sr_buf_append_u64(out, (uint64_t)item->revision);
+    sr_buf_append(out, item->name.bytes, sizeof(item->name));
+    sr_buf_append_u16(out, (uint16_t)text.size);
+    sr_buf_append(out, text.data, text.size);
+    sr_buf_append(out, item->body, item->size);
+}
+
 int sr_request_record_seal(struct sr_lmdb *lmdb, MDB_txn *txn, const struct sr_remembered *item,
                            struct sr_buf *ret_box, struct sr_err *err)
 {
     struct sr_buf plain = {0};
-    struct sr_bytes text = sr_bytes_of(sr_api_error_text(item->error));
-    sr_buf_append_u8(&plain, RECORD_FORMAT);
-    sr_buf_append_u8(&plain, item->without_body ? FLAG_WITHOUT_BODY : 0);
-    sr_buf_append_u64(&plain, (uint64_t)item->revision);
-    sr_buf_append(&plain, item->name.bytes, sizeof(item->name));
-    sr_buf_append_u16(&plain, (uint16_t)text.size);
-    sr_buf_append(&plain, text.data, text.size);
-    sr_buf_append(&plain, item->body, item->size);
+    sr_request_record_pack(item, &plain);
 
     uint8_t number[SR_REQUEST_KEY_BYTES];
     sr_put_u64(number, item->number);
@@ -44,8 +49,8 @@ int sr_request_record_seal(struct sr_lmdb *lmdb, MDB_txn *txn, const struct sr_r
     return rc;
 }
 
-static int parse(uint64_t number, struct sr_bytes plain, struct sr_remembered **ret,
-                 struct sr_err *err)
+int sr_request_record_parse(uint64_t number, struct sr_bytes plain, struct sr_remembered **ret,
+                            struct sr_err *err)
 {
     struct sr_reader reader = sr_reader_of(plain.data, plain.size);
     uint8_t format = sr_read_u8(&reader);
@@ -86,7 +91,8 @@ int sr_request_record_open(struct sr_opener *opener, MDB_txn *txn, const MDB_val
         sr_box_open(opener, txn, SR_DOMAIN_REQUEST, (struct sr_bytes){key->mv_data, key->mv_size},
                     (struct sr_bytes){box->mv_data, box->mv_size}, plain, err);
     if (rc == SR_OK) {
-        rc = parse(sr_get_u64(key->mv_data), (struct sr_bytes){plain, size}, ret, err);
+        rc = sr_request_record_parse(sr_get_u64(key->mv_data), (struct sr_bytes){plain, size}, ret,
+                                     err);
     } else {
         (void)sr_err_prefix(err, "remembered request");
     }

@@ -14,6 +14,11 @@
 
 #define SR_REQUEST_KEY_BYTES 8
 
+/* Append the record of @item in the clear to @out, and make an item of one, to be released with
+ * sr_free. SR_FORMAT. */
+void sr_request_record_pack(const struct sr_remembered *item, struct sr_buf *out);
+int sr_request_record_parse(uint64_t number, struct sr_bytes plain, struct sr_remembered **ret,
+                            struct sr_err *err);
 /* Replace the content of @ret_box by the sealed record of @item. */
 int sr_request_record_seal(struct sr_lmdb *lmdb, MDB_txn *txn, const struct sr_remembered *item,
                            struct sr_buf *ret_box, struct sr_err *err);

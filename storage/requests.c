@@ -229,6 +229,18 @@ int sr_requests_find(struct sr_store *store, const struct sr_request_name *name,
     return find_on_disk(store, number, name, ret, err);
 }
 
+/* On its way to disk with @active. */
+static void add_to_table(struct sr_memtable *active, struct sr_remembered *item)
+{
+    if (active->remembered_last == NULL) {
+        active->remembered = item;
+    } else {
+        active->remembered_last->next = item;
+    }
+    active->remembered_last = item;
+    active->remembered_bytes += sizeof(*item) + item->size;
+}
+
 void sr_requests_remember(struct sr_store *store, const struct sr_request_name *name,
                           const struct sr_outcome *outcome, bool without_body)
 {
@@ -251,22 +263,33 @@ void sr_requests_remember(struct sr_store *store, const struct sr_request_name *
     }
     drop_durable(requests);
     add(requests, name, item);
+    add_to_table(store->active, item);
+}
 
-    struct sr_memtable *active = store->active;
-    if (active->remembered_last == NULL) {
-        active->remembered = item;
-    } else {
-        active->remembered_last->next = item;
+int sr_requests_import(struct sr_store *store, const struct sr_remembered *from, struct sr_err *err)
+{
+    struct sr_requests *requests = store->requests;
+    if (requests->next == requests->first) {
+        requests->first = requests->first_fresh = requests->next = from->number;
     }
-    active->remembered_last = item;
-    active->remembered_bytes += sizeof(*item) + size;
+    if (from->number != requests->next || requests->table[find_slot(requests, &from->name)] != 0) {
+        return sr_err_set(err, SR_CORRUPT, "remembered requests: %llu is out of order",
+                          (unsigned long long)from->number);
+    }
+    struct sr_remembered *item = sr_memdup(from, sizeof(*from) + from->size);
+    item->next = NULL;
+    atomic_init(&item->references, 2);
+    atomic_init(&item->durable, false);
+    drop_durable(requests);
+    add(requests, &item->name, item);
+    add_to_table(store->active, item);
+    return SR_OK;
 }
 
 size_t sr_requests_count(const struct sr_store *store)
 {
     return (size_t)(store->requests->next - store->requests->first);
 }
-
 int sr_requests_load(struct sr_store *store, MDB_txn *txn, struct sr_opener *opener,
                      struct sr_err *err)
 {
@@ -338,7 +361,7 @@ static int remove_forgotten(struct sr_store *store, MDB_txn *txn, uint64_t last,
 }
 
 int sr_requests_write(struct sr_store *store, MDB_txn *txn, struct sr_remembered *list,
-                      struct sr_err *err)
+                      bool may_remove, struct sr_err *err)
 {
     struct sr_buf box = {0};
     int rc = SR_OK;
@@ -359,7 +382,7 @@ int sr_requests_write(struct sr_store *store, MDB_txn *txn, struct sr_remembered
         last = item->number;
     }
     sr_buf_close(&box);
-    return rc == SR_OK && list != NULL ? remove_forgotten(store, txn, last, err) : rc;
+    return rc == SR_OK && list != NULL && may_remove ? remove_forgotten(store, txn, last, err) : rc;
 }
 
 void sr_requests_release(struct sr_remembered *list)

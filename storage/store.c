@@ -73,6 +73,7 @@ int sr_store_open(const struct sr_store_options *options, struct sr_store **ret,
 
     set_options(store, options);
     pthread_mutex_init(&store->mutex, NULL);
+    pthread_cond_init(&store->removed, NULL);
     sr_random_bytes(store->hash_key, sizeof(store->hash_key));
     store->active = sr_memtable_new(store->hash_key);
 
@@ -115,7 +116,7 @@ void sr_store_close(struct sr_store *store)
 {
     if (store == NULL)
         return;
-    sr_check(store->views_open == 0);
+    sr_check(store->views_open == 0 && store->holds == NULL);
     while (store->idle_views != NULL) {
         struct sr_view *view = store->idle_views;
         store->idle_views = view->next_idle;
@@ -132,7 +133,9 @@ void sr_store_close(struct sr_store *store)
     sr_cluster_unref(store->cluster_durable);
     sr_opener_close(&store->opener);
     sr_lmdb_close(&store->lmdb);
+    pthread_cond_destroy(&store->removed);
     pthread_mutex_destroy(&store->mutex);
+    sr_buf_close(&store->incoming);
     sr_free(store->dir);
     sr_free(store);
 }

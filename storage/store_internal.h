@@ -33,6 +33,13 @@ struct sr_compaction {
     uint32_t cursor_sub;
 };
 
+/* While there is one, nothing is removed from LMDB (hold.c). In the object that wants it. */
+struct sr_hold {
+    struct sr_hold *next;
+    uint64_t since_ns;
+    bool expired;
+};
+
 struct sr_store {
     struct sr_store *self;           /* how those who may only read come to the mutex */
     struct sr_store_options options; /* keyring borrowed; dir is ours */
@@ -53,6 +60,7 @@ struct sr_store {
     struct sr_cluster *cluster_durable; /* what LMDB has */
     size_t idx_leaves;                  /* of the index in LMDB, at the last refresh */
     struct sr_opener opener;
+    struct sr_buf incoming; /* an image is being staged: how far, for `meta`; empty: none is */
 
     pthread_mutex_t mutex; /* guards what follows; held for a few instructions only */
     struct sr_state published;
@@ -64,6 +72,9 @@ struct sr_store {
     struct sr_unindexed unindexed;
     struct sr_view *idle_views;
     size_t views_open;
+    struct sr_hold *holds;
+    bool removing; /* a transaction of the flush thread removes what is superseded */
+    pthread_cond_t removed;
     struct sr_err failure; /* status SR_OK: none */
 
     atomic_bool failed;
@@ -91,14 +102,18 @@ int sr_store_fail(struct sr_store *store, const struct sr_err *err);
  * creates store->requests. Seals and opens with SR_DOMAIN_REQUEST. */
 int sr_requests_load(struct sr_store *store, MDB_txn *txn, struct sr_opener *opener,
                      struct sr_err *err);
-/* Flush thread: write @list (oldest first, may be NULL) to table `request` and remove what has
- * been forgotten. On failure the transaction is aborted and the call comes again with the same
- * list. */
+/* Flush thread: write @list (oldest first, may be NULL) to table `request` and, if @may_remove,
+ * remove what has been forgotten. On failure the transaction is aborted and the call comes again
+ * with the same list. */
 int sr_requests_write(struct sr_store *store, MDB_txn *txn, struct sr_remembered *list,
-                      struct sr_err *err);
+                      bool may_remove, struct sr_err *err);
 /* Release a list that is durable, or that nobody needs any more. Called once for each list, by
  * the flush thread or at close. NULL is fine. */
 void sr_requests_release(struct sr_remembered *list);
+/* Remember @item, which a state that is being staged brings: a copy. The first one says where the
+ * numbers begin; SR_CORRUPT when it does not follow. */
+int sr_requests_import(struct sr_store *store, const struct sr_remembered *item,
+                       struct sr_err *err);
 void sr_requests_free(struct sr_requests *requests); /* at close; NULL is fine */
 
 /* ---- implemented in apply.c ---- */
@@ -151,8 +166,22 @@ static inline bool sr_view_is_open(const struct sr_view *view)
 {
     return view->tables[SR_ACTIVE] != NULL;
 }
+/* As sr_view_get, but tombstones are found too. */
+int sr_view_get_any(struct sr_view *view, struct sr_bytes key, int64_t revision,
+                    struct sr_version *ret_version, struct sr_err *err);
 /* view->err holds a failure: pass it on, and to the store. */
 int sr_view_failed(struct sr_view *view, struct sr_err *err);
+
+/* hold.c: any thread. Waits for a transaction that removes. SR_LIMIT. */
+int sr_hold_begin(struct sr_store *store, struct sr_hold *hold, struct sr_err *err);
+void sr_hold_end(struct sr_store *store, struct sr_hold *hold);
+/* Whether something may have been removed although @hold was there. Ask with a view open. */
+bool sr_hold_is_expired(struct sr_store *store, const struct sr_hold *hold);
+/* Flush thread: whether anything is held. Lets those expire that are over a bound. */
+bool sr_hold_is_any(struct sr_store *store);
+/* Flush thread, around a transaction: whether it may remove. */
+bool sr_hold_remove_begin(struct sr_store *store);
+void sr_hold_remove_end(struct sr_store *store);
 
 /* flush.c: bring the index up to date, at open. */
 int sr_store_index_rest(struct sr_store *store, struct sr_err *err);

@@ -260,25 +260,31 @@ static int get_in_lmdb(struct sr_view *view, struct sr_bytes key, int64_t revisi
     return rc;
 }
 
-int sr_view_get(struct sr_view *view, struct sr_bytes key, int64_t revision,
-                struct sr_version *ret_version, struct sr_err *err)
+int sr_view_get_any(struct sr_view *view, struct sr_bytes key, int64_t revision,
+                    struct sr_version *ret_version, struct sr_err *err)
 {
     const struct sr_memtable_entry *entry;
-    struct sr_version version = {0};
     int rc;
 
     if (revision > view->visible)
         revision = view->visible;
     entry = get_in_memory(view, SR_TABLES, key, revision);
     if (entry != NULL) {
-        version = entry->version;
-    } else {
-        rc = get_in_lmdb(view, key, revision, &version);
-        if (rc == SR_NOT_FOUND)
-            return rc;
-        if (rc != SR_OK)
-            return sr_view_failed(view, err);
+        *ret_version = entry->version;
+        return SR_OK;
     }
+    rc = get_in_lmdb(view, key, revision, ret_version);
+    return rc == SR_OK || rc == SR_NOT_FOUND ? rc : sr_view_failed(view, err);
+}
+
+int sr_view_get(struct sr_view *view, struct sr_bytes key, int64_t revision,
+                struct sr_version *ret_version, struct sr_err *err)
+{
+    struct sr_version version = {0};
+    int rc = sr_view_get_any(view, key, revision, &version, err);
+
+    if (rc != SR_OK)
+        return rc;
     if (version.tombstone)
         return SR_NOT_FOUND;
     *ret_version = version;
