@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/secret.h"
+#include "node/cluster/join.h"
 #include "node/node.h"
 
 /* Exit codes, so that a supervisor can tell what is worth a restart. */
@@ -24,11 +25,13 @@ enum {
     EXIT_DISK = 5
 };
 
-static struct sr_node *running; /* for the signal handler; set once */
+static struct sr_node *running; /* for the signal handler; NULL between two lives */
+static volatile sig_atomic_t is_stop_asked;
 
 static void on_signal(int number)
 {
     (void)number;
+    is_stop_asked = 1;
     if (running != NULL) {
         sr_node_ask_stop(running);
     }
@@ -37,9 +40,13 @@ static void on_signal(int number)
 static void handle_signals(void)
 {
     struct sigaction stop = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_RESETHAND};
-    struct sigaction ignore = {.sa_handler = SIG_IGN};
     sr_check(sigaction(SIGTERM, &stop, NULL) == 0);
     sr_check(sigaction(SIGINT, &stop, NULL) == 0);
+}
+
+static void ignore_signals(void)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
     sr_check(sigaction(SIGPIPE, &ignore, NULL) == 0);
     sr_check(sigaction(SIGHUP, &ignore, NULL) == 0);
 }
@@ -122,7 +129,8 @@ static int exit_code(const char *what, const struct sr_err *err)
     return code;
 }
 
-static int run(const struct sr_config *config)
+/* One life of the node, from start to stop. */
+static int live(const struct sr_config *config, bool *ret_restart)
 {
     struct sr_err err = {0};
     struct sr_node *node = NULL;
@@ -130,15 +138,33 @@ static int run(const struct sr_config *config)
         return exit_code("cannot start", &err);
     }
     running = node;
-    handle_signals();
-    int status = sr_node_wait(node, &err);
+    if (is_stop_asked) { /* before there was somebody to tell */
+        sr_node_ask_stop(node);
+    }
+    int status = sr_node_wait(node, ret_restart, &err);
     int code = status == SR_OK ? EXIT_STOPPED : exit_code("stopped serving", &err);
     running = NULL;
     sr_node_stop(node);
     if (status == SR_OK) {
-        sr_log(SR_LOG_INFO, "node", "stopped", "");
+        sr_log(SR_LOG_INFO, "node", *ret_restart ? "stopped to start anew" : "stopped", "");
     }
     return code;
+}
+
+static int run(struct sr_config *config)
+{
+    struct sr_err err = {0};
+    if (sr_join(config, &err) != SR_OK) {
+        return exit_code("cannot join", &err);
+    }
+    handle_signals();
+    for (;;) {
+        bool restart = false;
+        int code = live(config, &restart);
+        if (!restart || is_stop_asked) {
+            return code;
+        }
+    }
 }
 
 int main(int argc, char **argv)
@@ -149,6 +175,7 @@ int main(int argc, char **argv)
         return code;
     }
     umask(077);
+    ignore_signals();
     sr_secret_protect_process();
 
     struct sr_err err = {0};

@@ -18,11 +18,14 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "node/admin/admin.h"
+#include "node/cluster/join_server.h"
 #include "node/datadir.h"
 #include "node/service/service.h"
 #include "proto/level.h"
 
 #define LOOPS_MAX 8
+/* How long calls that are open may hold up a node that is about to start anew. */
+#define RESTART_DRAIN_MS 1000
 
 struct sr_node {
     const struct sr_config *config;
@@ -34,6 +37,7 @@ struct sr_node {
     unsigned loop_count;
     struct sr_origins origins;
     struct sr_consensus *consensus;
+    struct sr_join_server *join_server;
     struct sr_service_member *members;
     char *peer_urls[SR_MEMBERS_MAX];
     struct sr_service_context service_context;
@@ -41,9 +45,10 @@ struct sr_node {
     struct sr_admin *admin;
     bool rpc_running;
 
-    sem_t wake;           /* posted for a stop and for a failure */
-    atomic_bool stopping; /* read by the admin port */
-    atomic_int failure;   /* 0, 1 while the error is being written, 2 when it is there */
+    sem_t wake;             /* posted for a stop and for a failure */
+    atomic_bool stopping;   /* read by the admin port */
+    atomic_bool restarting; /* the next start adopts an image */
+    atomic_int failure;     /* 0, 1 while the error is being written, 2 when it is there */
     struct sr_err failed;
 };
 
@@ -62,6 +67,17 @@ static void on_failure(void *arg, const struct sr_err *err)
         node->failed = *err;
         atomic_store(&node->failure, 2);
         sem_post(&node->wake);
+    }
+}
+
+/* A connection that is for more than a few messages, on a thread of its own. */
+static void on_bulk(void *arg, struct sr_bulk *bulk, Strongroom__Hello__Purpose purpose,
+                    uint64_t member)
+{
+    struct sr_node *node = arg;
+    (void)member;
+    if (purpose == STRONGROOM__HELLO__PURPOSE__JOIN) {
+        sr_join_server_serve(node->join_server, bulk);
     }
 }
 
@@ -183,7 +199,9 @@ static int start_consensus(struct sr_node *node, struct sr_err *err)
         .origins = &node->origins,
         .feature_level = SR_FEATURE_LEVEL,
         .log_keep_bytes = config->storage.log_keep_bytes,
+        .joins = config->cluster.joined,
         .on_failure = on_failure,
+        .on_bulk = on_bulk,
         .arg = node,
     };
     int status = sr_consensus_start(&options, &node->consensus, err);
@@ -191,6 +209,7 @@ static int start_consensus(struct sr_node *node, struct sr_err *err)
         sr_err_prefix(err, "consensus");
         return status;
     }
+    sr_join_server_set_consensus(node->join_server, node->consensus);
     return sr_datadir_mark_started(&node->dir, err);
 }
 
@@ -285,6 +304,7 @@ static int bring_up(struct sr_node *node, struct sr_err *err)
     for (unsigned i = 0; i < node->loop_count; i++) {
         loop_origins[i] = sr_origins_add(&node->origins, sr_rpc_mailbox(node->rpc, i));
     }
+    node->join_server = sr_join_server_new(&node->origins, node->store, node->dir.cluster_id);
     if ((status = start_consensus(node, err)) != SR_OK) {
         return status;
     }
@@ -324,7 +344,7 @@ static void remember_removal(struct sr_node *node)
     }
 }
 
-int sr_node_wait(struct sr_node *node, struct sr_err *err)
+int sr_node_wait(struct sr_node *node, bool *ret_restart, struct sr_err *err)
 {
     while (sem_wait(&node->wake) != 0) {
         sr_check(errno == EINTR);
@@ -334,6 +354,7 @@ int sr_node_wait(struct sr_node *node, struct sr_err *err)
         remember_removal(node);
         return err->status;
     }
+    *ret_restart = atomic_load(&node->restarting);
     return SR_OK;
 }
 
@@ -349,6 +370,10 @@ void sr_node_ask_stop(struct sr_node *node)
  * offer to either. */
 static void leave_gracefully(struct sr_node *node)
 {
+    if (atomic_load(&node->restarting)) {
+        sr_rpc_drain(node->rpc, RESTART_DRAIN_MS); /* so far behind, it does not lead */
+        return;
+    }
     unsigned patience_ms = 2 * node->config->peer.election_timeout_ms;
     sr_log(SR_LOG_INFO, "node", "draining", "timeout_ms=%u", node->config->client.drain_timeout_ms);
     bool another_leads = sr_consensus_yield(node->consensus, patience_ms);
@@ -377,6 +402,7 @@ void sr_node_stop(struct sr_node *node)
     if (node->consensus != NULL) {
         sr_consensus_stop(node->consensus);
     }
+    sr_join_server_free(node->join_server);
     sr_rpc_free(node->rpc); /* gives the last answers to the services */
     for (unsigned i = 0; i < node->loop_count; i++) {
         sr_service_free(node->services[i]);

@@ -99,6 +99,31 @@ void sr_config_free(struct sr_config *config)
     sr_config_schema_free(config);
 }
 
+static void free_member(struct sr_config_member *member)
+{
+    for (unsigned i = 0; i < member->client_urls_count; i++) {
+        sr_free(member->client_urls[i]);
+    }
+    sr_free(member->client_urls);
+    sr_free(member->name);
+    sr_free(member->zone);
+    sr_free(member->peer_address);
+}
+
+void sr_config_set_members(struct sr_config *config, struct sr_config_member *members,
+                           unsigned count)
+{
+    const struct sr_config_member *own = sr_config_self(config);
+    for (unsigned i = 0; i < config->cluster.members_count; i++) {
+        if (&config->cluster.members[i] != own) {
+            free_member(&config->cluster.members[i]);
+        }
+    }
+    sr_free(config->cluster.members);
+    config->cluster.members = members;
+    config->cluster.members_count = count;
+}
+
 const struct sr_config_member *sr_config_self(const struct sr_config *config)
 {
     for (unsigned i = 0; i < config->cluster.members_count; i++) {

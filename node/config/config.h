@@ -36,6 +36,13 @@ struct sr_config {
         char *name;
         struct sr_config_member *members;
         unsigned members_count;
+        /* NULL: this node is born with the cluster. */
+        struct sr_config_join {
+            char **peers; /* host:port of members */
+            unsigned peers_count;
+            char *token_file; /* NULL: none is needed */
+        } * join;
+        bool joined; /* members and id are those that the cluster told (node/cluster/join.h) */
         uint64_t id; /* derived: SHA-256 over its name and the members' names */
     } cluster;
     struct {
@@ -74,6 +81,9 @@ struct sr_config {
 /* Read and validate @path. SR_NOT_FOUND, SR_INVALID: "<file>:<line>: <field>: <reason>". */
 int sr_config_load(const char *path, struct sr_config **ret, struct sr_err *err);
 void sr_config_free(struct sr_config *config); /* NULL is fine */
+/* Replace cluster.members by @members (taken over), which has this node's own entry as it was. */
+void sr_config_set_members(struct sr_config *config, struct sr_config_member *members,
+                           unsigned count);
 /* This node's own entry. */
 const struct sr_config_member *sr_config_self(const struct sr_config *config);
 

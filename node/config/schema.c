@@ -49,10 +49,16 @@ static const cyaml_schema_field_t member_fields[] = {
 static const cyaml_schema_value_t member_value = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct sr_config_member, member_fields)};
 
+static const cyaml_schema_field_t join_fields[] = {
+    CYAML_FIELD_SEQUENCE("peers", REQUIRED, struct sr_config_join, peers, &url_value, 1,
+                         SR_MEMBERS_MAX),
+    CYAML_FIELD_STRING_PTR("token_file", OPTIONAL, struct sr_config_join, token_file, 1, TEXT_MAX),
+    CYAML_FIELD_END};
+
 static const cyaml_schema_field_t cluster_fields[] = {
     CYAML_FIELD_STRING_PTR("name", REQUIRED, CLUSTER, name, 1, TEXT_MAX),
     CYAML_FIELD_SEQUENCE("members", REQUIRED, CLUSTER, members, &member_value, 1, SR_MEMBERS_MAX),
-    CYAML_FIELD_END};
+    CYAML_FIELD_MAPPING_PTR("join", OPTIONAL, CLUSTER, join, join_fields), CYAML_FIELD_END};
 
 static const cyaml_schema_field_t client_fields[] = {
     CYAML_FIELD_STRING_PTR("listen", REQUIRED, CLIENT, listen, 1, TEXT_MAX),

@@ -138,6 +138,27 @@ static int check_member(const struct sr_config_source *source, const struct sr_c
     return check_unique(source, config, i, err);
 }
 
+/* The others are told by those who are asked. */
+static int check_join(const struct sr_config_source *source, const struct sr_config *config,
+                      struct sr_err *err)
+{
+    const struct sr_config_join *join = config->cluster.join;
+    if (config->cluster.members_count != 1) {
+        return sr_config_refuse(source, err, "cluster.members",
+                                "must be this node alone when it is to join");
+    }
+    for (unsigned i = 0; i < join->peers_count; i++) {
+        char path[SR_CONFIG_PATH_MAX];
+        snprintf(path, sizeof(path), "cluster.join.peers[%u]", i);
+        if (check_address(source, path, join->peers[i], err) != SR_OK) {
+            return SR_INVALID;
+        }
+    }
+    return join->token_file == NULL
+               ? SR_OK
+               : check_path(source, "cluster.join.token_file", join->token_file, err);
+}
+
 static int check_cluster(const struct sr_config_source *source, const struct sr_config *config,
                          struct sr_err *err)
 {
@@ -155,7 +176,7 @@ static int check_cluster(const struct sr_config_source *source, const struct sr_
         return sr_config_refuse(source, err, "name", "\"%s\" is none of cluster.members",
                                 config->name);
     }
-    return SR_OK;
+    return config->cluster.join == NULL ? SR_OK : check_join(source, config, err);
 }
 
 /* ---- All of it ---- */

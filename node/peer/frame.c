@@ -39,6 +39,9 @@ static uint64_t listed_bytes(const Strongroom__Envelope *envelope)
             sum += append->entries[i]->length;
         }
     }
+    if (envelope->message_case == STRONGROOM__ENVELOPE__MESSAGE_IMAGE_CHUNK) {
+        sum += envelope->image_chunk->length;
+    }
     if (envelope->message_case == STRONGROOM__ENVELOPE__MESSAGE_FORWARD) {
         const Strongroom__Forward *forward = envelope->forward;
         for (size_t i = 0; i < forward->n_lengths; i++) {
