@@ -89,14 +89,14 @@ class RecordedLoad:
         chooser = random.Random(f"{seed}/{number}")
         stubs = [rpc_pb2_grpc.KVStub(channel)
                  for channel in self.channels[number % len(self.channels)]]
-        at = number % len(stubs)
-        # Every second one keeps to a node that answers: otherwise all would soon wait for one that
-        # does not, and a gap in writes would be theirs.
+        home = at = number % len(stubs)
+        # Every second one keeps to its own node while that answers: otherwise all would soon wait
+        # for one that does not, and a gap in writes would be theirs.
         wanders = number // len(stubs) % 2 == 1
         try:
             while not self.stopping.is_set():
-                if wanders and chooser.random() < 0.05:
-                    at = chooser.randrange(len(stubs))
+                if chooser.random() < 0.05:
+                    at = chooser.randrange(len(stubs)) if wanders else home
                 if not self._call(f"c{number}", chooser, stubs[at], self.names[at]):
                     at = (at + 1) % len(stubs)
                     time.sleep(0.02)
