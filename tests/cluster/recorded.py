@@ -180,7 +180,8 @@ class RecordedLoad:
             stub = rpc_pb2_grpc.KVStub(channel)
             for number in range(1, self.made + 1):
                 op = self.history.begin(f"end/{node.name}", GET, f"{self.name}/{number}")
-                answer = stub.Range(rpc_pb2.RangeRequest(key=op.key.encode()), timeout=30)
+                answer = stub.Range(
+                    rpc_pb2.RangeRequest(key=op.key.encode(), serializable=self.lie), timeout=30)
                 History.ok(op, revision=answer.header.revision, **seen_in(answer))
 
 

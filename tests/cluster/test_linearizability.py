@@ -165,9 +165,11 @@ def test_what_is_not_linearizable_is_found(make_place):
     cluster = make_place("abc")
     with RecordedLoad(cluster, "lie", lie=True) as load:
         load.wait_writes(50)
-        _, cure = faults.deafen_follower(cluster, random.Random(1))
+        follower = faults.follower_of(cluster, random.Random(1))
+        cluster.network.part(follower.zone, [zone for zone in "abc" if zone != follower.zone])
         load.wait_writes(200)
-        cure()
+        load.read_all(follower)
+        cluster.network.heal()
     verdict = check(load.history.ops)
     assert verdict.failing
     print(verdict.text())
