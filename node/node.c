@@ -19,9 +19,11 @@
 #include "base/check.h"
 #include "node/admin/admin.h"
 #include "node/cluster/join_server.h"
+#include "node/cluster/steward_loop.h"
 #include "node/datadir.h"
 #include "node/service/service.h"
 #include "proto/level.h"
+#include "storage/cluster.h"
 
 #define LOOPS_MAX 8
 /* How long calls that are open may hold up a node that is about to start anew. */
@@ -38,6 +40,8 @@ struct sr_node {
     struct sr_origins origins;
     struct sr_consensus *consensus;
     struct sr_join_server *join_server;
+    struct sr_proposer *proposer;
+    struct sr_steward_loop *steward;
     struct sr_service_member *members;
     char *peer_urls[SR_MEMBERS_MAX];
     struct sr_service_context service_context;
@@ -83,6 +87,17 @@ static void on_bulk(void *arg, struct sr_bulk *bulk, Strongroom__Hello__Purpose 
 
 /* ---- Up ---- */
 
+/* What the cluster has agreed on cannot be unlearned: this node would fail at the next change. */
+static int check_feature_level(const struct sr_node *node, struct sr_err *err)
+{
+    unsigned level = node->config->cluster.feature_level;
+    if (level >= SR_FEATURE_LEVEL_CLUSTER || sr_store_cluster_epoch(node->store) == 0) {
+        return SR_OK;
+    }
+    return sr_err_set(err, SR_REFUSED, "cluster.feature_level is %u, but the cluster acts at %u",
+                      level, SR_FEATURE_LEVEL_CLUSTER);
+}
+
 static int open_storage(struct sr_node *node, struct sr_err *err)
 {
     const struct sr_config *config = node->config;
@@ -97,8 +112,12 @@ static int open_storage(struct sr_node *node, struct sr_err *err)
         .unindexed_entries_max = config->storage.unindexed_entries,
         .memtable_bytes_max = config->storage.memtable_bytes,
         .disk_reserve_bytes = config->storage.disk_reserve_bytes,
+        .feature_level = config->cluster.feature_level,
     };
     int status = sr_store_open(&store, &node->store, err);
+    if (status == SR_OK) {
+        status = check_feature_level(node, err);
+    }
     if (status != SR_OK) {
         sr_err_prefix(err, "open state");
         return status;
@@ -197,7 +216,7 @@ static int start_consensus(struct sr_node *node, struct sr_err *err)
         .log_state = node->log_state,
         .store = node->store,
         .origins = &node->origins,
-        .feature_level = SR_FEATURE_LEVEL,
+        .feature_level = config->cluster.feature_level,
         .log_keep_bytes = config->storage.log_keep_bytes,
         .joins = config->cluster.joined,
         .on_failure = on_failure,
@@ -240,6 +259,34 @@ static void ask_stop(void *arg)
     sr_node_ask_stop(arg);
 }
 
+static size_t progress(void *arg, struct sr_member_progress out[SR_MEMBERS_MAX],
+                       uint64_t *ret_age_ms)
+{
+    const struct sr_node *node = arg;
+    return sr_consensus_progress(node->consensus, out, ret_age_ms);
+}
+
+static unsigned feature_level(void *arg)
+{
+    const struct sr_node *node = arg;
+    return sr_steward_feature_level(sr_steward_loop_steward(node->steward));
+}
+
+static void start_steward(struct sr_node *node)
+{
+    struct sr_steward_loop_options options = {
+        .config = node->config,
+        .self = node->dir.member_id,
+        .store = node->store,
+        .consensus = node->consensus,
+        .proposer = node->proposer,
+        .progress = progress,
+        .arg = node,
+    };
+    sr_proposer_start(node->proposer, node->consensus);
+    node->steward = sr_steward_loop_start(&options);
+}
+
 static void start_services(struct sr_node *node, const uint64_t *loop_origins)
 {
     describe_members(node);
@@ -251,6 +298,9 @@ static void start_services(struct sr_node *node, const uint64_t *loop_origins)
         .store = node->store,
         .consensus = node->consensus,
         .request_timeout_ms = node->config->client.request_timeout_ms,
+        .zones_min = (int)node->config->cluster.zones_min,
+        .progress = progress,
+        .feature_level = feature_level,
         .ask_stop = ask_stop,
         .arg = node,
     };
@@ -305,9 +355,11 @@ static int bring_up(struct sr_node *node, struct sr_err *err)
         loop_origins[i] = sr_origins_add(&node->origins, sr_rpc_mailbox(node->rpc, i));
     }
     node->join_server = sr_join_server_new(&node->origins, node->store, node->dir.cluster_id);
+    node->proposer = sr_proposer_new(&node->origins);
     if ((status = start_consensus(node, err)) != SR_OK) {
         return status;
     }
+    start_steward(node);
     start_services(node, loop_origins);
     return start_admin(node, err);
 }
@@ -399,10 +451,15 @@ void sr_node_stop(struct sr_node *node)
         sr_rpc_stop(node->rpc);
     }
     sr_admin_stop(node->admin);
+    if (node->proposer != NULL) {
+        sr_proposer_stop(node->proposer);
+    }
+    sr_steward_loop_stop(node->steward);
     if (node->consensus != NULL) {
         sr_consensus_stop(node->consensus);
     }
     sr_join_server_free(node->join_server);
+    sr_proposer_free(node->proposer);
     sr_rpc_free(node->rpc); /* gives the last answers to the services */
     for (unsigned i = 0; i < node->loop_count; i++) {
         sr_service_free(node->services[i]);

@@ -43,7 +43,12 @@ struct sr_config {
             char *token_file; /* NULL: none is needed */
         } * join;
         bool joined; /* members and id are those that the cluster told (node/cluster/join.h) */
-        uint64_t id; /* derived: SHA-256 over its name and the members' names */
+        char **preferred_zones; /* where the leader is wanted, the best first */
+        unsigned preferred_zones_count;
+        unsigned zones_min;        /* how many zones the cluster is to be able to lose; default 1 */
+        unsigned replica_check_ms; /* default 60000 */
+        unsigned feature_level;    /* default SR_FEATURE_LEVEL */
+        uint64_t id;               /* derived: SHA-256 over its name and the members' names */
     } cluster;
     struct {
         char *listen;

@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "node/config/validate.h"
+#include "proto/level.h"
 
 #define KIB UINT64_C(1024)
 #define MIB (1024 * KIB)
@@ -32,6 +33,9 @@ struct number {
 /* clang-format on */
 
 static const struct number numbers[] = {
+    NUMBER(cluster.zones_min, 1, 4, 1),
+    NUMBER(cluster.replica_check_ms, 1000, 86400000, 60000),
+    NUMBER(cluster.feature_level, 1, SR_FEATURE_LEVEL, SR_FEATURE_LEVEL),
     NUMBER(client.loops, 0, 8, 0),
     NUMBER(client.connections_max, 1, SR_CONNECTIONS_MAX, SR_CONNECTIONS_MAX),
     NUMBER(client.request_timeout_ms, 100, 600000, 0), /* its default follows the election's */

@@ -37,6 +37,9 @@ static const cyaml_schema_field_t tls_fields[] = {
 static const cyaml_schema_value_t url_value = {
     CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 1, TEXT_MAX)};
 
+static const cyaml_schema_value_t zone_value = {
+    CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 1, TEXT_MAX)};
+
 static const cyaml_schema_field_t member_fields[] = {
     CYAML_FIELD_STRING_PTR("name", REQUIRED, struct sr_config_member, name, 1, TEXT_MAX),
     CYAML_FIELD_STRING_PTR("zone", REQUIRED, struct sr_config_member, zone, 1, TEXT_MAX),
@@ -58,7 +61,13 @@ static const cyaml_schema_field_t join_fields[] = {
 static const cyaml_schema_field_t cluster_fields[] = {
     CYAML_FIELD_STRING_PTR("name", REQUIRED, CLUSTER, name, 1, TEXT_MAX),
     CYAML_FIELD_SEQUENCE("members", REQUIRED, CLUSTER, members, &member_value, 1, SR_MEMBERS_MAX),
-    CYAML_FIELD_MAPPING_PTR("join", OPTIONAL, CLUSTER, join, join_fields), CYAML_FIELD_END};
+    CYAML_FIELD_MAPPING_PTR("join", OPTIONAL, CLUSTER, join, join_fields),
+    CYAML_FIELD_SEQUENCE("preferred_zones", OPTIONAL, CLUSTER, preferred_zones, &zone_value, 1,
+                         SR_MEMBERS_MAX),
+    CYAML_FIELD_UINT("zones_min", IF_GIVEN, CLUSTER, zones_min),
+    CYAML_FIELD_UINT("replica_check_ms", IF_GIVEN, CLUSTER, replica_check_ms),
+    CYAML_FIELD_UINT("feature_level", IF_GIVEN, CLUSTER, feature_level),
+    CYAML_FIELD_END};
 
 static const cyaml_schema_field_t client_fields[] = {
     CYAML_FIELD_STRING_PTR("listen", REQUIRED, CLIENT, listen, 1, TEXT_MAX),

@@ -159,6 +159,19 @@ static int check_join(const struct sr_config_source *source, const struct sr_con
                : check_path(source, "cluster.join.token_file", join->token_file, err);
 }
 
+static int check_preferred_zones(const struct sr_config_source *source,
+                                 const struct sr_config *config, struct sr_err *err)
+{
+    for (unsigned i = 0; i < config->cluster.preferred_zones_count; i++) {
+        char path[SR_CONFIG_PATH_MAX];
+        snprintf(path, sizeof(path), "cluster.preferred_zones[%u]", i);
+        if (check_name(source, path, config->cluster.preferred_zones[i], err) != SR_OK) {
+            return SR_INVALID;
+        }
+    }
+    return SR_OK;
+}
+
 static int check_cluster(const struct sr_config_source *source, const struct sr_config *config,
                          struct sr_err *err)
 {
@@ -175,6 +188,9 @@ static int check_cluster(const struct sr_config_source *source, const struct sr_
     if (!found) {
         return sr_config_refuse(source, err, "name", "\"%s\" is none of cluster.members",
                                 config->name);
+    }
+    if (check_preferred_zones(source, config, err) != SR_OK) {
+        return SR_INVALID;
     }
     return config->cluster.join == NULL ? SR_OK : check_join(source, config, err);
 }

@@ -197,6 +197,8 @@ static void on_frame(void *arg, uint64_t member, const struct sr_frame *frame)
     struct sr_consensus *consensus = arg;
     if (frame->envelope->message_case == STRONGROOM__ENVELOPE__MESSAGE_MEMBERS) {
         sr_consensus_record_heard(consensus, frame->envelope->members->record);
+    } else if (frame->envelope->message_case == STRONGROOM__ENVELOPE__MESSAGE_HASH_REPORT) {
+        sr_consensus_hashes_received(consensus, member, frame->envelope->hash_report);
     } else {
         sr_core_receive(consensus->core, member, frame);
     }

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/mailbox.h"
 #include "base/metrics.h"
+#include "node/cluster/replicas.h"
 #include "node/consensus/progress.h"
 #include "node/peer/peers.h"
 #include "node/state/applier.h"
@@ -135,6 +136,14 @@ struct sr_consensus_info {
     bool log_full; /* this node's disk has no room for the log: nothing is written */
 };
 void sr_consensus_info(const struct sr_consensus *consensus, struct sr_consensus_info *ret_info);
+
+/* Any thread: tell the leader what this node found at a replica check; lost without a leader. */
+void sr_consensus_report_hash(struct sr_consensus *consensus, uint64_t index, int64_t revision,
+                              const uint8_t hash[32]);
+/* Any thread: the newest report of each member that this node has been told while it led; returns
+ * how many. */
+size_t sr_consensus_hash_reports(const struct sr_consensus *consensus,
+                                 struct sr_replica_report out[SR_MEMBERS_MAX]);
 
 struct sr_consensus_metrics {
     struct sr_gauge proposals_waiting;

@@ -60,6 +60,7 @@ static void on_wake(uv_async_t *wake)
     if (atomic_load(&consensus->yielding)) {
         sr_core_yield(consensus->core);
     }
+    sr_consensus_hashes_send(consensus);
     uint64_t member = atomic_exchange(&consensus->move_leader_to, 0);
     if (member != 0) {
         sr_core_move_leader(consensus->core, member);

@@ -38,6 +38,14 @@ struct sr_consensus_image {
     uint64_t total;
 };
 
+/* Reports of replica checks; see hashes.c. Under the info mutex. */
+struct sr_consensus_hashes {
+    struct sr_replica_report reports[SR_MEMBERS_MAX];
+    size_t count;
+    struct sr_replica_report own; /* to be sent */
+    bool own_waits;
+};
+
 struct sr_consensus {
     struct sr_consensus_options options; /* without members */
     struct sr_consensus_metrics metrics;
@@ -78,6 +86,7 @@ struct sr_consensus {
     uint64_t progress_at_ms;
     struct sr_consensus_image images[SR_MEMBERS_MAX];
     size_t image_count;
+    struct sr_consensus_hashes hashes;
 };
 
 /* record.c, on the loop or before it runs: follow the record that the state has applied. */
@@ -90,6 +99,11 @@ void sr_consensus_record_tell(struct sr_consensus *consensus, uint64_t member);
 void sr_consensus_record_heard(struct sr_consensus *consensus,
                                const Strongroom__ClusterRecord *record);
 void sr_consensus_record_close(struct sr_consensus *consensus);
+
+/* hashes.c, on the loop */
+void sr_consensus_hashes_received(struct sr_consensus *consensus, uint64_t member,
+                                  const Strongroom__HashReport *message);
+void sr_consensus_hashes_send(struct sr_consensus *consensus);
 
 void sr_consensus_fail(void *arg, const struct sr_err *err);
 

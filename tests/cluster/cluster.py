@@ -326,6 +326,14 @@ class Cluster:
         status["members"] = {member["name"]: member for member in status["members"]}
         return status
 
+    def wait_caught_up(self):
+        """Until the leader has seen that every member is up and has everything."""
+        def caught_up():
+            status = self.members()
+            return status["epoch"] and all(member["up"] and member["caught_up"]
+                                           for member in status["members"].values())
+        wait_for(caught_up, "all members to be caught up")
+
     def check_alive(self):
         """No node that we started has ended by itself."""
         for node in self.nodes:

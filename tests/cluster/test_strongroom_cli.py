@@ -104,6 +104,7 @@ def test_nobody_is_called_so(shared):
 
 
 def test_drain(cluster):
+    cluster.wait_caught_up()
     leader = cluster.wait_leader()
     result = cluster.strongroom("drain", leader.name)
     assert result.stdout == f"{leader.name} is draining\n"
