@@ -9,7 +9,9 @@
 #include "node/consensus/internal.h"
 
 #define SNAPSHOT_BYTES ((size_t)16 * 1024 * 1024)
-#define TRAILING_BYTES ((size_t)4 * 1024 * 1024)
+/* What libraft takes for the installation of a snapshot is a feed: it may ask for it again. */
+#define WANTED_AGAIN_MS 2000
+#define TRAILING_BYTES  ((size_t)4 * 1024 * 1024)
 
 static void refresh(struct sr_core *core)
 {
@@ -121,6 +123,7 @@ static void set_up_raft(struct sr_core *core)
     raft_set_capacity_threshold(raft, 0);
     raft_set_snapshot_threshold(raft, UINT_MAX);
     raft_set_snapshot_trailing(raft, 1);
+    raft_set_install_snapshot_timeout(raft, WANTED_AGAIN_MS);
 }
 
 static void raft_closed(struct raft *raft)

@@ -77,7 +77,8 @@ static void give_up_if_too_much(struct sr_core *core, struct sr_core_peer *peer)
            "member=%016" PRIx64 " held_bytes=%" PRIu64 " held_ms=%" PRIu64, peer->id, bytes, ms);
     end(peer);
     if (peer->feed.state == SR_FEED_IMAGE) {
-        sr_core_feed_stop(peer); /* libraft asks again, and so do we */
+        peer->feed.state = SR_FEED_WANTED; /* which finds nothing, and a new hold begins */
+        peer->feed.next = peer->hint + 1;
     }
 }
 

@@ -12,19 +12,12 @@ static size_t alive_count(const struct sim *sim)
     return count;
 }
 
-/* A member; or one that is not, any more, but has not heard of it. */
-static bool may_start(const struct sim *sim, size_t node)
-{
-    return !sim->nodes[node].gone &&
-           (!sim_members_out(sim, node) || sim->nodes[node].disk.term != 0);
-}
-
 static void crash_or_restart(struct sim *sim, size_t node)
 {
     struct sr_err err;
     if (sim->nodes[node].alive && alive_count(sim) > 1) {
         sim_crash(sim, node);
-    } else if (!sim->nodes[node].alive && may_start(sim, node) &&
+    } else if (!sim->nodes[node].alive && sim_members_may_start(sim, node) &&
                sim_restart(sim, node, &err) != SR_OK) {
         sim_violate(sim, "restart of node %zu: %s", node + 1, err.text);
     }

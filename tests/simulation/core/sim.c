@@ -201,6 +201,7 @@ void sim_close(struct sim *sim)
     sr_free(sim->commands);
     sr_free(sim->reads);
     sr_free(sim->leaders);
+    sr_free(sim->changes);
 }
 
 /* ---- time ---- */
@@ -395,7 +396,7 @@ static void start_members(struct sim *sim)
 {
     struct sr_err err;
     for (size_t i = 0; i < sim->count; i++) {
-        if (!sim->nodes[i].alive && !sim_members_out(sim, i) &&
+        if (!sim->nodes[i].alive && sim_members_may_start(sim, i) &&
             sim_restart(sim, i, &err) != SR_OK) {
             sim_violate(sim, "restart of node %zu: %s", i + 1, err.text);
         }

@@ -159,6 +159,8 @@ struct sim {
     struct sim_read *reads;
     size_t read_count;
     size_t read_capacity;
+    uint64_t *changes; /* indexes of the configurations that were applied, ascending */
+    size_t change_count;
     uint8_t *leaders; /* by term: the node that led, from 1 */
     size_t leader_count;
     uint64_t acked_index;
@@ -211,8 +213,14 @@ bool sim_members_may_link(const struct sim *sim, size_t a, size_t b);
 void sim_members_step(struct sim *sim);
 /* Whether @node is not a member yet, or not any more. */
 bool sim_members_out(const struct sim *sim, size_t node);
+/* A member; or one that is not, any more, but has not heard of it: its vote may be needed. */
+bool sim_members_may_start(const struct sim *sim, size_t node);
 /* A random change of members, proposed at @at. */
 void sim_members_churn(struct sim *sim, size_t at);
+/* A configuration entry is applied somewhere. */
+void sim_members_note_change(struct sim *sim, uint64_t index);
+/* A manifest tells the configuration of its own index. */
+void sim_members_check_manifest(struct sim_node *node, const struct sr_buf *data);
 /* No term has two leaders. */
 void sim_members_check_leader(struct sim_node *node);
 

@@ -193,6 +193,7 @@ static void run_task(struct sim_node *node, struct sr_core_task *task)
     } else if (task->kind == SR_CORE_RELEASE) {
         release_up_to(&node->disk, task->index);
     } else {
+        sim_members_check_manifest(node, &task->data);
         sr_buf_clear(&node->disk.manifest);
         sr_buf_append(&node->disk.manifest, task->data.data, task->data.size);
     }

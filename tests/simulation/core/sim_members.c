@@ -32,6 +32,12 @@ bool sim_members_out(const struct sim *sim, size_t node)
     return ((record.voters | record.learners) & bit(node)) == 0;
 }
 
+bool sim_members_may_start(const struct sim *sim, size_t node)
+{
+    return !sim->nodes[node].gone &&
+           (!sim_members_out(sim, node) || sim->nodes[node].disk.term != 0);
+}
+
 size_t sim_propose_record(struct sim *sim, size_t at, struct sim_record record)
 {
     record.epoch = sim_record(sim).epoch + 1;
@@ -126,6 +132,36 @@ void sim_members_step(struct sim *sim)
 }
 
 /* ---- rules ---- */
+
+void sim_members_note_change(struct sim *sim, uint64_t index)
+{
+    if (sim->change_count > 0 && sim->changes[sim->change_count - 1] >= index) {
+        return; /* another node was faster */
+    }
+    sim->changes = sr_realloc(sim->changes, (sim->change_count + 1) * sizeof(*sim->changes));
+    sim->changes[sim->change_count++] = index;
+}
+
+void sim_members_check_manifest(struct sim_node *node, const struct sr_buf *data)
+{
+    struct sr_core_manifest manifest;
+    struct sr_err err;
+    uint64_t index = 0;
+    if (sr_core_manifest_unpack((struct sr_bytes){data->data, data->size}, &manifest, &err) !=
+        SR_OK) {
+        sim_violate(node->sim, "manifest: %s", err.text);
+        return;
+    }
+    for (size_t i = 0; i < node->sim->change_count; i++) {
+        index = node->sim->changes[i] <= manifest.index ? node->sim->changes[i] : index;
+    }
+    if (manifest.configuration_index != index) {
+        sim_violate(node->sim,
+                    "node %llu has the configuration of %llu in its manifest at %llu, not of %llu",
+                    (unsigned long long)node->id, (unsigned long long)manifest.configuration_index,
+                    (unsigned long long)manifest.index, (unsigned long long)index);
+    }
+}
 
 void sim_members_check_leader(struct sim_node *node)
 {

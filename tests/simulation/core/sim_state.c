@@ -117,6 +117,7 @@ static void env_apply(void *arg, uint64_t index, uint64_t term, uint32_t type, c
     node->applied = index;
     node->state.term = term;
     if (type == RAFT_CHANGE) {
+        sim_members_note_change(node->sim, index);
         node->state.configuration_index = index;
         sr_buf_clear(&node->state.configuration);
         sr_buf_append(&node->state.configuration, data, size);
