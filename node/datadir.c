@@ -241,7 +241,8 @@ static int check_parts(const struct sr_datadir *dir, const char *keyring_path, s
         lost = "keyring";
     } else if (dir->started && !exists(dir->log_path, "vote")) {
         lost = "log/vote";
-    } else if (dir->started && !exists(dir->state_path, "data.mdb")) {
+    } else if (dir->started && !exists(dir->state_path, "data.mdb") &&
+               !exists(dir->path, "incoming/complete")) {
         lost = "state/data.mdb";
     }
     if (lost == NULL) {

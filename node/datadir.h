@@ -7,6 +7,7 @@
  *   DIR/keyring   data keys, wrapped by the KEK
  *   DIR/log/      the Raft log (storage/raftlog.h)
  *   DIR/state/    LMDB (storage/store.h)
+ *   DIR/incoming/ an image that is to replace it (node/adopt.h)
  *
  * A directory is born in this order: subdirectories, keyring, format. Once its log has been
  * started it is marked so: from then on a missing part is a loss, never a reason to begin anew,

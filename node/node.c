@@ -18,6 +18,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "node/admin/admin.h"
+#include "node/adopt.h"
 #include "node/cluster/join_server.h"
 #include "node/cluster/steward_loop.h"
 #include "node/datadir.h"
@@ -114,14 +115,6 @@ static int open_storage(struct sr_node *node, struct sr_err *err)
         .disk_reserve_bytes = config->storage.disk_reserve_bytes,
         .feature_level = config->cluster.feature_level,
     };
-    int status = sr_store_open(&store, &node->store, err);
-    if (status == SR_OK) {
-        status = check_feature_level(node, err);
-    }
-    if (status != SR_OK) {
-        sr_err_prefix(err, "open state");
-        return status;
-    }
     struct sr_raftlog_options log = {
         .dir = node->dir.log_path,
         .keyring = node->dir.keyring,
@@ -129,6 +122,19 @@ static int open_storage(struct sr_node *node, struct sr_err *err)
         .member_id = node->dir.member_id,
         .segment_bytes = config->storage.log_segment_bytes,
     };
+    struct sr_adopt_options adoption = {.store = store, .log = log};
+    int status = sr_adopt(&node->dir, &adoption, err);
+    if (status != SR_OK) {
+        return status;
+    }
+    status = sr_store_open(&store, &node->store, err);
+    if (status == SR_OK) {
+        status = check_feature_level(node, err);
+    }
+    if (status != SR_OK) {
+        sr_err_prefix(err, "open state");
+        return status;
+    }
     status = sr_raftlog_open(&log, &node->log, &node->log_state, err);
     if (status != SR_OK) {
         sr_err_prefix(err, "open log");
