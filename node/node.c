@@ -22,6 +22,7 @@
 #include "node/cluster/join_server.h"
 #include "node/cluster/steward_loop.h"
 #include "node/datadir.h"
+#include "node/image/sender.h"
 #include "node/service/service.h"
 #include "proto/level.h"
 #include "storage/cluster.h"
@@ -43,6 +44,7 @@ struct sr_node {
     struct sr_join_server *join_server;
     struct sr_proposer *proposer;
     struct sr_steward_loop *steward;
+    struct sr_image_sender *image_sender;
     struct sr_service_member *members;
     char *peer_urls[SR_MEMBERS_MAX];
     struct sr_service_context service_context;
@@ -51,6 +53,7 @@ struct sr_node {
     bool rpc_running;
 
     sem_t wake;             /* posted for a stop and for a failure */
+    atomic_bool is_started; /* consensus is there, for the threads of bulk connections */
     atomic_bool stopping;   /* read by the admin port */
     atomic_bool restarting; /* the next start adopts an image */
     atomic_int failure;     /* 0, 1 while the error is being written, 2 when it is there */
@@ -80,9 +83,18 @@ static void on_bulk(void *arg, struct sr_bulk *bulk, Strongroom__Hello__Purpose 
                     uint64_t member)
 {
     struct sr_node *node = arg;
-    (void)member;
     if (purpose == STRONGROOM__HELLO__PURPOSE__JOIN) {
         sr_join_server_serve(node->join_server, bulk);
+    } else {
+        sr_image_sender_serve(node->image_sender, bulk, member);
+    }
+}
+
+static void on_image_progress(void *arg, uint64_t member, uint64_t bytes, uint64_t total)
+{
+    struct sr_node *node = arg;
+    if (atomic_load(&node->is_started)) {
+        sr_consensus_image_progress(node->consensus, member, bytes, total);
     }
 }
 
@@ -195,6 +207,17 @@ static unsigned sort_members(const struct sr_config *config,
     return count;
 }
 
+static void start_image_sender(struct sr_node *node)
+{
+    struct sr_image_sender_options options = {
+        .store = node->store,
+        .bytes_per_second = node->config->image.bytes_per_second,
+        .on_progress = on_image_progress,
+        .arg = node,
+    };
+    node->image_sender = sr_image_sender_start(&options);
+}
+
 static int start_consensus(struct sr_node *node, struct sr_err *err)
 {
     const struct sr_config *config = node->config;
@@ -234,6 +257,7 @@ static int start_consensus(struct sr_node *node, struct sr_err *err)
         sr_err_prefix(err, "consensus");
         return status;
     }
+    atomic_store(&node->is_started, true);
     sr_join_server_set_consensus(node->join_server, node->consensus);
     return sr_datadir_mark_started(&node->dir, err);
 }
@@ -362,6 +386,7 @@ static int bring_up(struct sr_node *node, struct sr_err *err)
     }
     node->join_server = sr_join_server_new(&node->origins, node->store, node->dir.cluster_id);
     node->proposer = sr_proposer_new(&node->origins);
+    start_image_sender(node);
     if ((status = start_consensus(node, err)) != SR_OK) {
         return status;
     }
@@ -466,6 +491,7 @@ void sr_node_stop(struct sr_node *node)
     }
     sr_join_server_free(node->join_server);
     sr_proposer_free(node->proposer);
+    sr_image_sender_stop(node->image_sender);
     sr_rpc_free(node->rpc); /* gives the last answers to the services */
     for (unsigned i = 0; i < node->loop_count; i++) {
         sr_service_free(node->services[i]);

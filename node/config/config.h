@@ -78,6 +78,9 @@ struct sr_config {
         uint64_t log_keep_bytes;     /* default 1 GiB */
     } storage;
     struct {
+        uint64_t bytes_per_second; /* of images sent to members that are far behind; 0: no limit */
+    } image;
+    struct {
         enum sr_log_level level;
         enum sr_log_format format;
     } log;

@@ -21,6 +21,7 @@
 #define PEER      __typeof__(((struct sr_config *)0)->peer)
 #define ADMIN     __typeof__(((struct sr_config *)0)->admin)
 #define STORAGE   __typeof__(((struct sr_config *)0)->storage)
+#define IMAGE     __typeof__(((struct sr_config *)0)->image)
 #define LOG       __typeof__(((struct sr_config *)0)->log)
 
 #define REQUIRED  CYAML_FLAG_POINTER
@@ -98,6 +99,9 @@ static const cyaml_schema_field_t storage_fields[] = {
     CYAML_FIELD_UINT("log_keep_bytes", IF_GIVEN, STORAGE, log_keep_bytes),
     CYAML_FIELD_END};
 
+static const cyaml_schema_field_t image_fields[] = {
+    CYAML_FIELD_UINT("bytes_per_second", IF_GIVEN, IMAGE, bytes_per_second), CYAML_FIELD_END};
+
 static const cyaml_strval_t levels[] = {
     {"debug", SR_LOG_DEBUG}, {"info", SR_LOG_INFO}, {"warn", SR_LOG_WARN}, {"error", SR_LOG_ERROR}};
 static const cyaml_strval_t formats[] = {{"logfmt", SR_LOG_LOGFMT}, {"json", SR_LOG_JSON}};
@@ -115,6 +119,7 @@ static const cyaml_schema_field_t config_fields[] = {
     CYAML_FIELD_MAPPING("peer", CYAML_FLAG_DEFAULT, struct sr_config, peer, peer_fields),
     CYAML_FIELD_MAPPING("admin", IF_GIVEN, struct sr_config, admin, admin_fields),
     CYAML_FIELD_MAPPING("storage", IF_GIVEN, struct sr_config, storage, storage_fields),
+    CYAML_FIELD_MAPPING("image", IF_GIVEN, struct sr_config, image, image_fields),
     CYAML_FIELD_MAPPING("log", IF_GIVEN, struct sr_config, log, log_fields),
     CYAML_FIELD_END};
 
