@@ -159,7 +159,7 @@ void sr_core_batches_propose(struct sr_core *core)
         batches->mark_due = false;
         propose_one(core);
     }
-    while (sr_core_leads(core) && raft_transferee(&core->raft) == 0 &&
+    while (sr_core_leads(core) && raft_transferee(&core->raft) == 0 && !core->hand.waits &&
            (batches->own.head != NULL || batches->guests.head != NULL) &&
            batches->in_flight < core->options.entries_in_flight && has_room(core)) {
         propose_one(core);

@@ -278,12 +278,7 @@ void sr_core_turn_end(struct sr_core *core)
     sr_core_hold_turn(core);
     sr_core_membership_turn(core);
     sr_core_progress_turn(core);
-    if (core->stepping_down || core->yielding) {
-        sr_core_leadership_hand_over(core);
-    } else {
-        sr_core_leadership_move(core);
-        sr_core_space_turn(core);
-    }
+    sr_core_leadership_turn(core);
     sr_core_batches_reap(core);
 }
 

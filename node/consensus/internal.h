@@ -263,6 +263,13 @@ struct sr_core_boot {
     size_t count;
 };
 
+/* A hand-over that waits until the other has all of our log. */
+struct sr_core_hand {
+    bool waits;        /* nothing is proposed meanwhile */
+    uint64_t since_ms; /* 0: it does not wait */
+    uint64_t not_before_ms;
+};
+
 /* How long a full disk has kept us from leading. */
 struct sr_core_space {
     bool blocked;
@@ -281,6 +288,7 @@ struct sr_core {
     bool failed;
     bool stepping_down;
     bool yielding;
+    bool retiring; /* our own vote is not wanted any more: see membership.c */
     bool log_full;
     bool state_full;
     uint64_t now_ms; /* of this input */
@@ -313,6 +321,7 @@ struct sr_core {
     struct sr_core_snapshots snapshots;
     uint64_t next_ticket;
     struct raft_transfer transfer;
+    struct sr_core_hand hand;
     struct sr_core_space space;
     uint64_t move_to; /* whom an operator wants to lead; 0: nobody in particular */
     uint64_t move_until_ms;
@@ -474,9 +483,8 @@ void sr_core_reads_confirmed(struct sr_core *core, struct sr_core_peer *peer,
 
 /* leadership.c */
 void sr_core_leadership_notice(struct sr_core *core);
-void sr_core_leadership_hand_over(struct sr_core *core);
-/* Hand over to whom sr_core_move_leader named, once that is possible. */
-void sr_core_leadership_move(struct sr_core *core);
+/* Hand over, if that is wanted, as soon as it is possible. */
+void sr_core_leadership_turn(struct sr_core *core);
 
 /* space.c */
 void sr_core_space_turn(struct sr_core *core);

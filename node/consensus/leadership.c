@@ -85,8 +85,33 @@ void sr_core_leadership_notice(struct sr_core *core)
     core->leader = leader;
 }
 
+/* libraft tells a voter to stand for election at the first answer that it gives, whether that has
+ * everything by then or not; who has not ignores it, and libraft does not say it again. So libraft
+ * is asked when the other has everything, and until then nothing more is proposed. */
+static void hand_to(struct sr_core *core, uint64_t member, const char *how)
+{
+    struct sr_core_hand *hand = &core->hand;
+    raft_index match = 0;
+    if (raft_transferee(&core->raft) != 0 || core->raft.transfer != NULL ||
+        core->now_ms < hand->not_before_ms || raft_match_index(&core->raft, member, &match) != 0) {
+        return;
+    }
+    if (match == raft_last_index(&core->raft)) {
+        if (raft_transfer(&core->raft, &core->transfer, member, NULL) == 0) {
+            sr_log(SR_LOG_INFO, "consensus", how, "member=%" PRIu64, member);
+        }
+        return;
+    }
+    hand->since_ms = hand->since_ms == 0 ? core->now_ms : hand->since_ms;
+    if (core->now_ms - hand->since_ms <= core->options.election_timeout_ms) {
+        hand->waits = true;
+    } else {
+        hand->not_before_ms = core->now_ms + core->options.election_timeout_ms;
+    }
+}
+
 /* libraft would also take a voter that is down; the one that lacks least takes over soonest. */
-void sr_core_leadership_hand_over(struct sr_core *core)
+static void hand_over(struct sr_core *core)
 {
     if (!sr_core_leads(core) || raft_transferee(&core->raft) != 0 || core->raft.transfer != NULL) {
         return;
@@ -103,8 +128,8 @@ void sr_core_leadership_hand_over(struct sr_core *core)
             best_match = match;
         }
     }
-    if (best != 0 && raft_transfer(&core->raft, &core->transfer, best, NULL) == 0) {
-        sr_log(SR_LOG_INFO, "consensus", "hands leadership over", "member=%" PRIu64, best);
+    if (best != 0) {
+        hand_to(core, best, "hands leadership over");
     }
 }
 
@@ -115,7 +140,7 @@ void sr_core_move_leader(struct sr_core *core, uint64_t member)
 }
 
 /* Not to a voter that is down: libraft would hold proposals back for an election timeout. */
-void sr_core_leadership_move(struct sr_core *core)
+static void move(struct sr_core *core)
 {
     if (core->move_to == 0) {
         return;
@@ -125,11 +150,21 @@ void sr_core_leadership_move(struct sr_core *core)
         core->move_to = 0;
         return;
     }
-    if (!peer->up || raft_transferee(&core->raft) != 0 || core->raft.transfer != NULL) {
-        return;
+    if (peer->up && sr_core_is_voter(core, peer->id)) {
+        hand_to(core, peer->id, "hands leadership over as asked");
     }
-    if (raft_transfer(&core->raft, &core->transfer, peer->id, NULL) == 0) {
-        sr_log(SR_LOG_INFO, "consensus", "hands leadership over as asked", "member=%" PRIu64,
-               peer->id);
+}
+
+void sr_core_leadership_turn(struct sr_core *core)
+{
+    core->hand.waits = false;
+    if (core->stepping_down || core->yielding || core->retiring) {
+        hand_over(core);
+    } else {
+        move(core);
+        sr_core_space_turn(core);
+    }
+    if (!core->hand.waits) {
+        core->hand.since_ms = 0;
     }
 }

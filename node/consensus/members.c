@@ -152,6 +152,7 @@ void sr_core_set_members(struct sr_core *core, const struct sr_core_member *memb
     core->members.wish_count = count;
     core->members.heard_count = 0;
     core->members.recorded = true;
+    core->retiring = false;
     core->members.retry_ms = 0;
     sr_core_members_update(core);
 }

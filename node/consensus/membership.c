@@ -26,7 +26,7 @@
 #include "base/log.h"
 #include "node/consensus/internal.h"
 
-/* After libraft has refused a change, or when nobody can take over. */
+/* After libraft has refused a change. */
 #define RETRY_MS 250
 /* How often to look whether there is something to do. */
 #define LOOK_MS 20
@@ -214,16 +214,20 @@ static bool settled(const struct sr_core *core)
 
 void sr_core_membership_turn(struct sr_core *core)
 {
-    if (!sr_core_leads(core) || core->state != RAFT_LEADER || !core->members.recorded ||
-        core->stepping_down || core->now_ms < core->members.retry_ms || busy(core) ||
-        !settled(core)) {
+    if (!sr_core_leads(core)) {
+        core->retiring = false;
+        return;
+    }
+    if (core->state != RAFT_LEADER || !core->members.recorded || core->stepping_down ||
+        core->now_ms < core->members.retry_ms || busy(core) || !settled(core)) {
         return;
     }
     struct step step = next_step(core);
-    if (step.kind == HAND_OVER) {
-        sr_core_leadership_hand_over(core);
-        core->members.retry_ms = core->now_ms + RETRY_MS;
-    } else if (step.kind != NOTHING) {
+    core->retiring = step.kind == HAND_OVER;
+    if (core->hand.waits) {
+        return;
+    }
+    if (step.kind != NOTHING && !core->retiring) {
         do_step(core, &step);
     } else {
         core->members.retry_ms = core->now_ms + LOOK_MS;

@@ -314,6 +314,24 @@ static void test_move_leader(void **state)
     finish();
 }
 
+/* A leader that has just been elected, and has not yet heard how far the other is. */
+static void test_move_leader_right_after_an_election(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        sim_init(&sim, seed, 3);
+        sim_start(&sim);
+        assert_true(sim_run(&sim, 5000, sim_has_leader));
+        size_t leader = sim_leader(&sim);
+        sim.watched = (leader + 1 + (size_t)seed % 2) % 3;
+        uint64_t before_ns = sim.now_ns;
+        sr_core_move_leader(sim.nodes[leader].core, sim.nodes[sim.watched].id);
+        assert_true(sim_run(&sim, 5000, watched_leads));
+        assert_true(sim.now_ns - before_ns < 150 * 1000000u); /* half an election timeout */
+        finish();
+    }
+}
+
 /* Not to one that is down, itself or nobody: the leader stays and goes on. */
 static void test_move_leader_elsewhere(void **state)
 {
@@ -470,6 +488,7 @@ int main(void)
         cmocka_unit_test(test_yield_goes_on),
         cmocka_unit_test(test_writes_survive_hand_over),
         cmocka_unit_test(test_move_leader),
+        cmocka_unit_test(test_move_leader_right_after_an_election),
         cmocka_unit_test(test_move_leader_elsewhere),
         cmocka_unit_test(test_restart_of_all_keeps_everything),
         cmocka_unit_test(test_replaced_entries_are_proposed_again),
