@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/check.h"
@@ -35,6 +36,43 @@ static void on_signal(int number)
     if (running != NULL) {
         sr_node_ask_stop(running);
     }
+}
+
+/* LMDB's file is mapped: a page that the disk does not give comes as this signal, on whatever
+ * thread wanted it. There is no way back from it. */
+static void on_lost_page(int number)
+{
+    static const char text[] =
+        "level=fatal part=node msg=\"stopped serving\" reason=\"a page of the database cannot be "
+        "read: the disk failed, or the file was cut\" advice=\"see to the disk before starting "
+        "this "
+        "node again\" exit_code=5\n";
+    (void)number;
+    ssize_t written = write(STDERR_FILENO, text, sizeof(text) - 1);
+    (void)written;
+    _exit(EXIT_DISK);
+}
+
+/* LMDB believes the structure of its pages; when it changes on the disk under it, this may come of
+ * it. It may as well be a bug, so the signal goes on to make a core of it. */
+static void on_crash(int number)
+{
+    static const char text[] =
+        "level=fatal part=node msg=\"crashed\" reason=\"invalid memory access: a bug, or pages of "
+        "the database that changed under it\" advice=\"the next start checks the database\"\n";
+    ssize_t written = write(STDERR_FILENO, text, sizeof(text) - 1);
+    (void)written;
+    raise(number); /* with its default action: SA_RESETHAND */
+}
+
+static void handle_lost_pages(void)
+{
+    struct sigaction lost = {.sa_handler = on_lost_page};
+    sr_check(sigaction(SIGBUS, &lost, NULL) == 0);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    struct sigaction crash = {.sa_handler = on_crash, .sa_flags = SA_RESETHAND | SA_NODEFER};
+    sr_check(sigaction(SIGSEGV, &crash, NULL) == 0);
+#endif
 }
 
 static void handle_signals(void)
@@ -120,7 +158,8 @@ static int exit_code(const char *what, const struct sr_err *err)
         code = EXIT_REMOVED;
     } else if (err->status == SR_CORRUPT) {
         code = EXIT_DAMAGED;
-        advice = " advice=\"the data of this node is damaged: rebuild it from its peers\"";
+        advice = " advice=\"the data of this node is damaged: rebuild it from its peers with "
+                 "strongroom rebuild\"";
     } else if (err->status == SR_IO) {
         code = EXIT_DISK;
         advice = " advice=\"see to the disk before starting this node again\"";
@@ -177,6 +216,7 @@ int main(int argc, char **argv)
     umask(077);
     ignore_signals();
     sr_secret_protect_process();
+    handle_lost_pages();
 
     struct sr_err err = {0};
     struct sr_config *config = NULL;

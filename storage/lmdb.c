@@ -324,6 +324,7 @@ static int is_empty(struct sr_lmdb *lmdb, bool must_exist, bool *ret, struct sr_
 
     if (rc != 0)
         return sr_lmdb_failed(rc, "open database", err);
+    lmdb->page_bytes = stat.ms_psize;
     *ret = stat.ms_entries == 0;
     return *ret && must_exist ? sr_err_set(err, SR_CORRUPT, "the database has lost its content")
                               : SR_OK;

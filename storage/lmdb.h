@@ -42,6 +42,7 @@ struct sr_session {
 
 struct sr_lmdb {
     MDB_env *env;
+    size_t page_bytes;
     MDB_dbi meta;
     MDB_dbi epoch;
     MDB_dbi idx;

@@ -47,20 +47,18 @@ static size_t count_of(const uint8_t *page)
 }
 
 /* Whether the space between the header and the end is divided into offsets, nothing and nodes. */
-static bool has_sane_header(const struct walk *walk, const uint8_t *page)
+static bool has_sane_header(size_t page_size, const uint8_t *page)
 {
     size_t lower = sr_page_u16(page + 12);
     size_t upper = sr_page_u16(page + 14);
 
-    return lower > PAGE_HEADER && lower % 2 == 0 && lower <= upper &&
-           upper <= walk->file->page_size;
+    return lower > PAGE_HEADER && lower % 2 == 0 && lower <= upper && upper <= page_size;
 }
 
 /* Node @i of @page; false when it is not within the page. @ret_size: its bytes there. */
-static bool node_of(const struct walk *walk, const uint8_t *page, size_t i, struct node *ret,
+static bool node_of(size_t page_size, const uint8_t *page, size_t i, struct node *ret,
                     size_t *ret_size)
 {
-    size_t page_size = walk->file->page_size;
     size_t at = sr_page_u16(page + PAGE_HEADER + 2 * i);
     bool leaf = sr_page_u16(page + 10) == PAGE_LEAF;
     const uint8_t *node = page + at;
@@ -84,18 +82,26 @@ static bool node_of(const struct walk *walk, const uint8_t *page, size_t i, stru
 
 /* Nodes lie one after the other at the end of the page: together they fill it exactly, and none
  * begins where another one does. */
-static bool has_sane_nodes(const struct walk *walk, const uint8_t *page)
+static bool has_sane_nodes(size_t page_size, const uint8_t *page)
 {
     size_t total = 0;
 
     for (size_t i = 0; i < count_of(page); i++) {
         struct node node;
         size_t size;
-        if (!node_of(walk, page, i, &node, &size))
+        if (!node_of(page_size, page, i, &node, &size))
             return false;
         total += size;
     }
-    return total == walk->file->page_size - sr_page_u16(page + 14);
+    return total == page_size - sr_page_u16(page + 14);
+}
+
+bool sr_pages_leaf_is_whole(const void *inside, size_t page_bytes)
+{
+    const uint8_t *page = (const uint8_t *)inside - (uintptr_t)inside % page_bytes;
+
+    return sr_page_u16(page + 10) == PAGE_LEAF && has_sane_header(page_bytes, page) &&
+           has_sane_nodes(page_bytes, page);
 }
 
 /* ---- Order ---- */
@@ -155,7 +161,7 @@ static int walk_leaf(struct walk *walk, const uint8_t *page, struct sr_err *err)
     for (size_t i = 0; rc == SR_OK && i < count_of(page); i++) {
         struct node node;
         size_t size;
-        sr_check(node_of(walk, page, i, &node, &size));
+        sr_check(node_of(walk->file->page_size, page, i, &node, &size));
         rc = walk_entry(walk, &node, err);
     }
     return rc;
@@ -172,7 +178,7 @@ static int walk_branch(struct walk *walk, const uint8_t *page, unsigned level, s
     for (size_t i = 0; rc == SR_OK && i < count_of(page); i++) {
         struct node node;
         size_t size;
-        sr_check(node_of(walk, page, i, &node, &size));
+        sr_check(node_of(walk->file->page_size, page, i, &node, &size));
         if (i > 0)
             rc = check_order(walk, node.key, true, err);
         if (rc == SR_OK)
@@ -188,7 +194,8 @@ static int walk_page(struct walk *walk, uint64_t number, unsigned level, struct 
     int rc = sr_page_read(walk->file, number, page, err);
 
     if (rc == SR_OK && (sr_page_u16(page + 10) != (leaf ? PAGE_LEAF : PAGE_BRANCH) ||
-                        !has_sane_header(walk, page) || !has_sane_nodes(walk, page)))
+                        !has_sane_header(walk->file->page_size, page) ||
+                        !has_sane_nodes(walk->file->page_size, page)))
         rc = sr_err_set(err, SR_CORRUPT, "its structure is damaged");
     if (rc == SR_OK)
         rc = leaf ? walk_leaf(walk, page, err) : walk_branch(walk, page, level, err);

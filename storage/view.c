@@ -16,6 +16,7 @@
 
 #include "base/alloc.h"
 #include "base/check.h"
+#include "storage/neighbours.h"
 #include "storage/record.h"
 #include "storage/store_internal.h"
 
@@ -238,6 +239,7 @@ static int get_in_lmdb(struct sr_view *view, struct sr_bytes key, int64_t revisi
     int64_t found_revision;
     MDB_val found;
     MDB_val box;
+    int status;
     int rc;
 
     if (view->broken != SR_OK)
@@ -248,7 +250,9 @@ static int get_in_lmdb(struct sr_view *view, struct sr_bytes key, int64_t revisi
     idx_key.ek_size = sr_key_encode(view->store->lmdb.codec, key.data, key.size, idx_key.bytes);
     sr_idx_key_set_revision(&idx_key, revision);
     found = sr_idx_key_val(&idx_key);
-    rc = mdb_cursor_get(view->idx, &found, &box, MDB_SET_RANGE);
+    rc = sr_neighbours_seek(view, view->idx, &found, &box, &status);
+    if (status != SR_OK)
+        return status;
     if (rc == MDB_NOTFOUND || (rc == 0 && !sr_idx_key_same(&idx_key, &found)))
         return SR_NOT_FOUND;
     if (rc != 0)

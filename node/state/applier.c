@@ -205,7 +205,7 @@ static bool flush_once(struct sr_applier *applier)
         }
         return false;
     }
-    sr_err_prefix(&err, "flush");
+    sr_err_prefix(&err, "database");
     fail(applier, &err);
     return false;
 }
