@@ -172,6 +172,7 @@ struct sr_core_snapshots {
     struct raft_io_snapshot_put *request; /* libraft's, while one is under way */
     raft_io_snapshot_put_cb cb;
     bool submitted;
+    uint64_t not_before_ms; /* there was no space for it */
     bool releasing;
     uint64_t released; /* up to here the log was told to let go */
 };

@@ -14,6 +14,9 @@
 #include "base/alloc.h"
 #include "node/consensus/internal.h"
 
+/* A manifest that found no space waits this long for some: it is what frees some in the end. */
+#define RETRY_MS 1000
+
 static bool enough(const struct sr_core *core)
 {
     return sr_marks_bytes_after(&core->marks, core->snapshots.index) >=
@@ -62,6 +65,7 @@ int sr_core_snapshots_put(struct sr_core *core, const struct raft_snapshot *snap
     core->snapshots.request = request;
     core->snapshots.cb = cb;
     core->snapshots.submitted = false;
+    core->snapshots.not_before_ms = 0;
     raft_set_snapshot_threshold(&core->raft, UINT_MAX);
     return 0;
 }
@@ -91,7 +95,7 @@ void sr_core_snapshots_turn(struct sr_core *core)
     }
     bool durable = core->env.durable_index(core->env.arg) >= snapshots->want_index ||
                    !sr_core_guarded(core, SR_GUARD_MANIFEST_HOLD);
-    if (!snapshots->submitted && durable) {
+    if (!snapshots->submitted && durable && core->now_ms >= snapshots->not_before_ms) {
         struct sr_core_task *task = snapshots->task;
         snapshots->submitted = true;
         snapshots->task = NULL; /* the env's until done */
@@ -121,8 +125,21 @@ static void manifest_done(struct sr_core *core)
     release(core);
 }
 
+static void try_later(struct sr_core *core, struct sr_core_task *task)
+{
+    struct sr_core_snapshots *snapshots = &core->snapshots;
+    task->status = SR_OK;
+    snapshots->task = task;
+    snapshots->submitted = false;
+    snapshots->not_before_ms = core->now_ms + RETRY_MS;
+}
+
 void sr_core_snapshots_task_done(struct sr_core *core, struct sr_core_task *task)
 {
+    if (task->kind == SR_CORE_MANIFEST && task->status == SR_NO_SPACE) {
+        try_later(core, task);
+        return;
+    }
     if (task->status != SR_OK) {
         sr_err_prefix(&task->err,
                       task->kind == SR_CORE_MANIFEST ? "write log manifest" : "release log");

@@ -106,6 +106,7 @@ struct sim_node {
     uint64_t disk_ready_ns;
     uint64_t disk_delay_ns; /* 0: random */
     bool disk_stuck;
+    bool disk_full; /* for manifests */
     struct sr_mail *tasks;
     struct sr_mail **tasks_end;
     uint64_t task_at_ns;

@@ -192,6 +192,8 @@ static void run_task(struct sim_node *node, struct sr_core_task *task)
         task->status = fetch(node, task);
     } else if (task->kind == SR_CORE_RELEASE) {
         release_up_to(&node->disk, task->index);
+    } else if (node->disk_full) {
+        task->status = sr_err_set(&task->err, SR_NO_SPACE, "disk full");
     } else {
         sim_members_check_manifest(node, &task->data);
         sr_buf_clear(&node->disk.manifest);

@@ -183,6 +183,25 @@ static void test_log_is_kept_by_bytes(void **state)
     finish();
 }
 
+/* Without space for a manifest the node goes on, and writes it when there is some. */
+static void test_manifest_waits_for_space(void **state)
+{
+    (void)state;
+    begin(0);
+    size_t leader = sim_leader(&sim);
+    sim.nodes[leader].disk_full = true;
+    write_some(leader, 300);
+    sim_run(&sim, 5000, NULL);
+    assert_false(sim.nodes[leader].failed);
+    assert_int_equal(sim.nodes[leader].disk.manifest.size, 0);
+    write_some(leader, 5);
+    sim.nodes[leader].disk_full = false;
+    sim_run(&sim, 3000, NULL);
+    assert_true(sim.nodes[leader].disk.manifest.size > 0);
+    assert_true(sim.nodes[leader].disk.first > 1);
+    finish();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +211,7 @@ int main(void)
         cmocka_unit_test(test_feeding_survives_trouble),
         cmocka_unit_test(test_laggard_beyond_the_log_is_told_once),
         cmocka_unit_test(test_log_is_kept_by_bytes),
+        cmocka_unit_test(test_manifest_waits_for_space),
     };
     sr_log_init(SR_LOG_FATAL, SR_LOG_LOGFMT, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
