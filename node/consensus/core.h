@@ -147,6 +147,7 @@ enum sr_core_guard {
     SR_GUARD_SOLE_TERM = 1 << 13,      /* a sole voter leads in a term of its own */
     SR_GUARD_LEARNER_VOTES = 1 << 14,  /* who is asked for a vote gives it, learner or not */
     SR_GUARD_CONFIGURATION = 1 << 15,  /* a manifest has the configuration of its index */
+    SR_GUARD_COMMIT_FIRST = 1 << 16,   /* commits are told before the next configuration */
 };
 
 /* Gives birth to an empty log unless this node joins, replays otherwise. SR_CORRUPT for a log that

@@ -180,6 +180,22 @@ static void deliver_known(struct sr_core *core, struct sr_core_peer *peer,
     deliver(core, peer, &part);
 }
 
+/* libraft takes note of a committed configuration only if it is the last one that it has received.
+ * So what is committed before this one is told first; else a rollback of this one would go back to
+ * the one before that. */
+static void commit_before_change(struct sr_core *core, struct sr_core_peer *peer,
+                                 const Strongroom__AppendEntries *message, size_t from, size_t end,
+                                 struct sr_reader *reader)
+{
+    uint64_t prev = message->prev_log_index + from;
+    uint64_t term = from == 0 ? message->prev_log_term : message->entries[from - 1]->term;
+    if (from < end && message->entries[from]->type == RAFT_CHANGE && prev > 0 &&
+        core->raft.commit_index < prev && core->raft.commit_index < message->leader_commit &&
+        sr_core_term_of(core, prev) == term && sr_core_guarded(core, SR_GUARD_COMMIT_FIRST)) {
+        deliver_part(core, peer, message, from, from, reader);
+    }
+}
+
 static void decode_append(struct sr_core *core, struct sr_core_peer *peer,
                           const Strongroom__AppendEntries *message, struct sr_bytes payload)
 {
@@ -210,6 +226,7 @@ static void decode_append(struct sr_core *core, struct sr_core_peer *peer,
             to++;
         }
         to = to < end ? to : end;
+        commit_before_change(core, peer, message, from, end, &reader);
         deliver_part(core, peer, message, from, to, &reader);
         from = to;
     } while (from < end && !core->failed);

@@ -471,6 +471,31 @@ static void append(uint64_t prev_index, uint64_t prev_term, uint64_t commit,
     sim_run(&sim, 100, NULL);
 }
 
+/* Where a follower would go back to, if its leader dies with a configuration that nobody else has.
+ */
+static uint64_t committed_configuration(uint32_t guards_off)
+{
+    static const struct inject_entry change[] = {{2, RAFT_CHANGE}};
+    struct sr_err err;
+    sim_init(&sim, 1, 3);
+    sim.guards_off = guards_off;
+    sim.election_timeout_ms = 60000;
+    assert_int_equal(sim_restart(&sim, 0, &err), SR_OK);
+    append(1, 1, 1, change, 1);
+    append(2, 2, 2, change, 1); /* and the one before is committed */
+    assert_int_equal(raft_of(0)->configuration_uncommitted_index, 3);
+    uint64_t index = raft_of(0)->configuration_committed_index;
+    sim_close(&sim);
+    return index;
+}
+
+static void test_commit_first(void **state)
+{
+    (void)state;
+    assert_int_equal(committed_configuration(0), 2);
+    assert_int_equal(committed_configuration(SR_GUARD_COMMIT_FIRST), 1);
+}
+
 /* A node starts with two configurations in its log that it does not know to be committed, and is
  * told so for both at once. */
 static void commit_two_configurations(uint32_t guards_off)
@@ -524,6 +549,7 @@ int main(void)
         cmocka_unit_test(test_change_term),
         cmocka_unit_test(test_sole_term),
         cmocka_unit_test(test_learner_votes),
+        cmocka_unit_test(test_commit_first),
         cmocka_unit_test(test_configuration),
     };
     sr_log_init(SR_LOG_FATAL, SR_LOG_LOGFMT, NULL);
