@@ -106,31 +106,35 @@ static int move_aside(struct rebuild *rebuild)
     return SR_OK;
 }
 
-/* DIR/join: how the node finds its place. The node removes it when it has. */
+static int leave(struct rebuild *rebuild, const char *name, const char *text, size_t size)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/%s", rebuild->config->data_dir, name);
+    return sr_newfile_write(path, 0600, text, size, &rebuild->err);
+}
+
+/* How the node finds its place (node/cluster/rejoin.h): the token, and then whom to ask. */
 static int leave_token(struct rebuild *rebuild, const Members *members, uint64_t old_id,
                        const char *token)
 {
-    char path[PATH_MAX];
-    char text[JOIN_BYTES_MAX];
+    char peers[JOIN_BYTES_MAX];
+    size_t used = 0;
     const char *dir = rebuild->config->data_dir;
+    for (size_t i = 0; i < members->n_members && used < sizeof(peers); i++) {
+        const Member *member = members->members[i];
+        if (member->id != old_id && member->started) {
+            used +=
+                (size_t)snprintf(peers + used, sizeof(peers) - used, "%s\n", member->peer_address);
+        }
+    }
+    if (used >= sizeof(peers)) {
+        return sr_err_set(&rebuild->err, SR_LIMIT, "too many members");
+    }
     if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
         return sr_err_errno(&rebuild->err, SR_IO, errno, "%s", dir);
     }
-    size_t used = (size_t)snprintf(text, sizeof(text), "strongroom join\ntoken=%s\n", token);
-    for (size_t i = 0; i < members->n_members && used < sizeof(text); i++) {
-        const Member *member = members->members[i];
-        if (member->id != old_id && member->started) {
-            used += (size_t)snprintf(text + used, sizeof(text) - used, "peer=%s\n",
-                                     member->peer_address);
-        }
-    }
-    if (used >= sizeof(text)) {
-        return sr_err_set(&rebuild->err, SR_LIMIT, "too many members");
-    }
-    snprintf(path, sizeof(path), "%s/join", dir);
-    int status = sr_newfile_write(path, 0600, text, used, &rebuild->err);
-    explicit_bzero(text, sizeof(text));
-    return status;
+    int status = leave(rebuild, "join-token", token, strlen(token));
+    return status == SR_OK ? leave(rebuild, "join-peers", peers, used) : status;
 }
 
 /* ---- The cluster ---- */

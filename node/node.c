@@ -23,13 +23,12 @@
 #include "node/cluster/steward_loop.h"
 #include "node/datadir.h"
 #include "node/image/sender.h"
+#include "node/leave.h"
 #include "node/service/service.h"
 #include "proto/level.h"
 #include "storage/cluster.h"
 
 #define LOOPS_MAX 8
-/* How long calls that are open may hold up a node that is about to start anew. */
-#define RESTART_DRAIN_MS 1000
 
 struct sr_node {
     const struct sr_config *config;
@@ -448,20 +447,16 @@ void sr_node_ask_stop(struct sr_node *node)
 
 /* ---- Down ---- */
 
-/* Leadership goes first, while this node still serves: writes wait for the transfer and for nothing
- * else. Then the clients, whose open calls go through the new leader. A failed node has nothing to
- * offer to either. */
-static void leave_gracefully(struct sr_node *node)
+static void leave(struct sr_node *node)
 {
-    if (atomic_load(&node->restarting)) {
-        sr_rpc_drain(node->rpc, RESTART_DRAIN_MS); /* so far behind, it does not lead */
-        return;
+    int failure = atomic_load(&node->failure);
+    if (failure == 2) {
+        sr_leave_failed(node->rpc, &node->failed);
+    } else if (failure == 0 && atomic_load(&node->restarting)) {
+        sr_leave_for_restart(node->rpc);
+    } else if (failure == 0) {
+        sr_leave(node->config, node->dir.member_id, node->store, node->consensus, node->rpc);
     }
-    unsigned patience_ms = 2 * node->config->peer.election_timeout_ms;
-    sr_log(SR_LOG_INFO, "node", "draining", "timeout_ms=%u", node->config->client.drain_timeout_ms);
-    bool another_leads = sr_consensus_yield(node->consensus, patience_ms);
-    sr_rpc_drain(node->rpc, node->config->client.drain_timeout_ms);
-    sr_consensus_step_down(node->consensus, another_leads ? patience_ms : 0);
 }
 
 static void free_members(struct sr_node *node)
@@ -476,9 +471,7 @@ void sr_node_stop(struct sr_node *node)
 {
     atomic_store(&node->stopping, true);
     if (node->rpc_running) {
-        if (atomic_load(&node->failure) == 0) {
-            leave_gracefully(node);
-        }
+        leave(node);
         sr_rpc_stop(node->rpc);
     }
     sr_admin_stop(node->admin);

@@ -19,6 +19,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "node/cluster/joined.h"
+#include "node/cluster/rejoin.h"
 #include "node/peer/bulk.h"
 #include "proto/level.h"
 
@@ -188,8 +189,14 @@ int sr_join(struct sr_config *config, struct sr_err *err)
 {
     Strongroom__JoinReply *joined = NULL;
     int status = sr_joined_read(config->data_dir, &joined, err);
-    if (status == SR_NOT_FOUND && (config->cluster.join == NULL || has_data(config))) {
+    if (status == SR_NOT_FOUND && has_data(config)) {
         return SR_OK;
+    }
+    if (status == SR_NOT_FOUND) {
+        int left = sr_rejoin_take(config, err);
+        if (left != SR_OK || config->cluster.join == NULL) {
+            return left;
+        }
     }
     if (status == SR_NOT_FOUND) {
         status = join_now(config, &joined, err);
@@ -199,6 +206,7 @@ int sr_join(struct sr_config *config, struct sr_err *err)
         }
     }
     if (status == SR_OK) {
+        sr_rejoin_forget(config);
         status = sr_joined_take(config, joined, err);
     }
     strongroom__join_reply__free_unpacked(joined, NULL);

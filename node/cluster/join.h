@@ -16,11 +16,11 @@
 
 #include "node/config/config.h"
 
-/* If DIR/joined is there, or cluster.join is given for a directory without data: replace the ids
- * and members of @config by what the cluster told; otherwise leave it as it is. Blocks until a
- * member answers, and logs whom it waits for.
- * SR_REFUSED: every member that was reached said no, with the words of the last; SR_CORRUPT, SR_IO,
- * SR_KEY (the token file may be read by others), SR_INVALID. */
+/* If DIR/joined is there, or cluster.join is given (or what `strongroom rebuild` left,
+ * node/cluster/rejoin.h) for a directory without data: replace the ids and members of @config by
+ * what the cluster told; otherwise leave it as it is. Blocks until a member answers, and logs whom
+ * it waits for. SR_REFUSED: every member that was reached said no, with the words of the last;
+ * SR_CORRUPT, SR_IO, SR_KEY (the token file may be read by others), SR_INVALID. */
 int sr_join(struct sr_config *config, struct sr_err *err);
 
 #endif

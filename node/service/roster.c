@@ -4,6 +4,7 @@
  * is none; and what the leader has told.
  */
 #include "base/check.h"
+#include "node/cluster/standing.h"
 #include "node/service/internal.h"
 #include "storage/cluster.h"
 
@@ -97,15 +98,7 @@ bool service_zone_members(const struct sr_service *service, const Strongroom__Cl
     if (!service_progress(service, progress, &count)) {
         return false;
     }
-    for (size_t i = 0; i < record->n_members; i++) {
-        const Strongroom__MemberRecord *member = record->members[i];
-        const struct sr_member_progress *one = service_progress_find(progress, count, member->id);
-        out[i] = (struct sr_zone_member){.id = member->id,
-                                         .name = member->name,
-                                         .zone = member->zone,
-                                         .voter = one != NULL && one->role == SR_ROLE_VOTER,
-                                         .healthy = one != NULL && one->up && one->caught_up};
-    }
+    sr_standing(record, progress, count, out);
     return true;
 }
 
