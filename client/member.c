@@ -176,10 +176,12 @@ static int change(struct arguments *arguments, const char *method, const Protobu
 static int remove_member(struct arguments *arguments)
 {
     struct sr_err err = {0};
-    const Member *member = need(arguments, &err);
+    const Members *members = members_fetch(&arguments->remote, &err);
+    const Member *member = members == NULL ? NULL : members_need(members, arguments->member, &err);
     if (member == NULL) {
         return failed(arguments, &err);
     }
+    members_avoid(&arguments->remote, members, member);
     Strongroom__V1__MemberRemoveRequest request = STRONGROOM__V1__MEMBER_REMOVE_REQUEST__INIT;
     request.id = member->id;
     request.force = arguments->force;

@@ -56,6 +56,39 @@ const Member *members_need(const Members *members, const char *name_or_id, struc
     return NULL;
 }
 
+static bool is_of(const Member *member, const char *url)
+{
+    for (size_t i = 0; i < member->n_client_urls; i++) {
+        if (strcmp(member->client_urls[i], url) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void members_avoid(struct sr_remote *remote, const Members *members, const Member *member)
+{
+    char *urls[SR_ENDPOINTS_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < remote->endpoint_count; i++) {
+        if (!is_of(member, remote->endpoints[i])) {
+            urls[count++] = sr_strdup(remote->endpoints[i]);
+        }
+    }
+    bool none = count == 0;
+    for (size_t i = 0; none && i < members->n_members && count < SR_ENDPOINTS_MAX; i++) {
+        if (members->members[i] != member && members->members[i]->n_client_urls > 0) {
+            urls[count++] = sr_strdup(members->members[i]->client_urls[0]);
+        }
+    }
+    if (count > 0) {
+        sr_remote_redirect(remote, urls, count);
+    }
+    for (size_t i = 0; i < count; i++) {
+        sr_free(urls[i]);
+    }
+}
+
 const char *member_name(const Member *member)
 {
     return *member->name != 0 ? member->name : "(not taken)";

@@ -18,6 +18,9 @@ const Member *members_find(const Members *members, const char *name_or_id);
 /* As above, and @err says whom there is. */
 const Member *members_need(const Members *members, const char *name_or_id, struct sr_err *err);
 const Member *members_by_id(const Members *members, uint64_t id);
+/* Ask somebody else than @member, who is about to go: the endpoints that are not its client URLs,
+ * or the other members' client URLs. */
+void members_avoid(struct sr_remote *remote, const Members *members, const Member *member);
 /* "voter", "learner", "voter, not yet": what it is, and is to become. */
 const char *member_role(const Member *member);
 /* Its name, or what stands for it while it has none. */
