@@ -104,6 +104,7 @@ class Node:
 
     def __init__(self, cluster, name, zone):
         self.cluster = cluster
+        self.join = None  # cluster.join, of a node that comes later
         self.name = name
         self.zone = zone
         self.address = cluster.network.address(zone) if cluster.network else "127.0.0.1"
@@ -136,10 +137,7 @@ class Node:
             "name": self.name,
             "data_dir": self.data_dir,
             "kek_file": self.kek_path,
-            "cluster": {"name": self.cluster.name, "members": [
-                {"name": node.name, "zone": node.zone,
-                 "peer_address": f"{node.address}:{node.peer_port}",
-                 "client_urls": [node.endpoint]} for node in self.cluster.nodes]},
+            "cluster": self.cluster_config(),
             "client": {"listen": f"{self.address}:{self.client_port}", "tls": tls, "loops": 2},
             "peer": {"listen": f"{self.address}:{self.peer_port}", "tls": tls,
                      "election_timeout_ms": self.cluster.election_timeout_ms, "tick_ms": 25},
@@ -147,6 +145,18 @@ class Node:
             "storage": {"disk_reserve_bytes": 1 << 20, **self.cluster.storage},
             "log": {"level": "info"},
         }
+
+    @property
+    def peer_address(self):
+        return f"{self.address}:{self.peer_port}"
+
+    def cluster_config(self):
+        """All founders, or this node alone and whom it is to ask."""
+        nodes = [self] if self.join else [node for node in self.cluster.nodes if not node.join]
+        members = [{"name": node.name, "zone": node.zone, "peer_address": node.peer_address,
+                    "client_urls": [node.endpoint]} for node in nodes]
+        config = {"name": self.cluster.name, "members": members}
+        return {**config, "join": self.join} if self.join else config
 
     def write_config(self):
         self.config_path.write_text(to_yaml(self.config()) + "\n")
@@ -168,6 +178,12 @@ class Node:
     def stop(self):
         """Ask it to stop; returns its exit code."""
         self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(timeout=PATIENCE_S)
+        self.process = None
+        return code
+
+    def wait_exit(self):
+        """It ends by itself; returns its exit code."""
         code = self.process.wait(timeout=PATIENCE_S)
         self.process = None
         return code
@@ -219,6 +235,20 @@ class Cluster:
         for node in self.nodes:
             node.start()
         self.wait_ready()
+
+    def new_node(self, name, zone, token_file=None):
+        """A node that asks those that run for its place; neither made there nor started here."""
+        node = Node(self, name, zone)
+        node.join = {"peers": [other.peer_address for other in self.nodes if other.is_running()]}
+        if token_file is not None:
+            node.join["token_file"] = token_file
+        node.write_config()
+        self.nodes.append(node)
+        return node
+
+    def forget(self, node):
+        """It is no part of the cluster any more."""
+        self.nodes.remove(node)
 
     def close(self):
         for node in self.nodes:

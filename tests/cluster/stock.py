@@ -13,7 +13,7 @@ CALL_TIMEOUT_S = 10
 
 def connect(node):
     pki = node.cluster.pki
-    return etcd3.client(host="127.0.0.1", port=node.client_port, ca_cert=pki.path("ca.crt"),
+    return etcd3.client(host=node.address, port=node.client_port, ca_cert=pki.path("ca.crt"),
                         cert_cert=pki.path("app.crt"), cert_key=pki.path("app.key"),
                         timeout=CALL_TIMEOUT_S,
                         grpc_options=[("grpc.use_local_subchannel_pool", 1),
