@@ -40,15 +40,16 @@ int sr_batch_open(struct sr_batch_reader *batch, const uint8_t *data, size_t siz
     struct sr_reader reader = sr_reader_of(data, size);
     uint8_t magic = sr_read_u8(&reader);
     uint8_t format = sr_read_u8(&reader);
-    uint16_t reserved = sr_read_u16(&reader);
+    (void)sr_read_u8(&reader); /* compatible features */
+    uint8_t incompatible = sr_read_u8(&reader);
     uint32_t count = sr_read_u32(&reader);
     uint64_t term = sr_read_u64(&reader);
     if (reader.failed) {
         return sr_err_set(err, SR_CORRUPT, "batch: header cut short at %zu bytes", size);
     }
-    if (magic != BATCH_MAGIC || format != BATCH_FORMAT || reserved != 0) {
-        return sr_err_set(err, SR_FORMAT, "batch: magic %02x format %u is not known", magic,
-                          format);
+    if (magic != BATCH_MAGIC || format != BATCH_FORMAT || incompatible != 0) {
+        return sr_err_set(err, SR_FORMAT, "batch: magic %02x format %u features %#x are not known",
+                          magic, format, incompatible);
     }
     struct sr_reader first = reader;
     for (uint32_t i = 0; i < count && !reader.failed; i++) {

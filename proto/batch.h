@@ -2,11 +2,12 @@
  *
  * The payload of a log entry: a batch of packed commands.
  *
- *   magic u8 = 0xB1, format u8 = 1, reserved u16 = 0, count u32, term u64,
+ *   magic u8 = 0xB1, format u8 = 1, compatible u8, incompatible u8, count u32, term u64,
  *   then per command: length u32, packed strongroom.Command
  *
  * Integers are big-endian. The term is that of the leader which made the batch (libraft does not
- * tell it to apply). Commands beyond the known format are refused, never skipped.
+ * tell it to apply). Commands beyond the known format, or under an incompatible
+ * feature that is not known, are refused, never skipped; compatible features are passed over.
  */
 #ifndef SR_PROTO_BATCH_H
 #define SR_PROTO_BATCH_H

@@ -5,7 +5,8 @@
  * hand is the one, and binds that value; only then is the index opened, whose order depends on
  * the key.
  *
- *   format  magic "SRDB", format u32, cluster u64, member u64, DEK id of names u32
+ *   format  magic "SRDB", format u32, compatible and incompatible features u32 each, cluster u64,
+ *           member u64, DEK id of names u32
  *   check   box of nothing, bound to the bytes of format
  */
 #include "storage/lmdb.h"
@@ -22,7 +23,8 @@
 #include "storage/verify.h"
 
 #define TABLES_MAX       8
-#define FORMAT_BYTES     28
+#define FORMAT_BYTES     36
+#define FORMAT_DEK_AT    32
 #define MAP_BYTES        ((size_t)1 << 40)
 #define MAP_BYTES_ASAN   ((size_t)1 << 34)
 #define READERS_MAX      (SR_VIEWS_MAX + 10) /* the writer view, open and a spare few */
@@ -186,9 +188,11 @@ static int create(struct sr_lmdb *lmdb, MDB_txn *txn, const struct sr_store_opti
         return rc;
     memcpy(format, magic, sizeof(magic));
     sr_put_u32(format + 4, SR_STORE_FORMAT);
-    sr_put_u64(format + 8, options->cluster_id);
-    sr_put_u64(format + 16, options->member_id);
-    sr_put_u32(format + 24, dek_id);
+    sr_put_u32(format + 8, 0);  /* compatible features: whoever does not know them goes on */
+    sr_put_u32(format + 12, 0); /* incompatible ones: whoever does not know them must not */
+    sr_put_u64(format + 16, options->cluster_id);
+    sr_put_u64(format + 24, options->member_id);
+    sr_put_u32(format + FORMAT_DEK_AT, dek_id);
     rc = meta_put(lmdb, txn, "format", (struct sr_bytes){format, sizeof(format)}, err);
     if (rc == SR_OK)
         rc = sr_box_seal(lmdb, txn, SR_DOMAIN_META, (struct sr_bytes){aad, check_aad(aad, format)},
@@ -209,6 +213,7 @@ static int check_format(struct sr_lmdb *lmdb, MDB_txn *txn, const struct sr_stor
 {
     MDB_val value;
     struct sr_reader reader;
+    uint32_t incompatible;
     uint32_t number;
     int rc = meta_get(lmdb, txn, "format", &value, err);
 
@@ -224,6 +229,12 @@ static int check_format(struct sr_lmdb *lmdb, MDB_txn *txn, const struct sr_stor
                           (unsigned)number, (unsigned)SR_STORE_FORMAT);
     if (value.mv_size != FORMAT_BYTES)
         return sr_err_set(err, SR_CORRUPT, "meta: format has %zu bytes", value.mv_size);
+    (void)sr_read_u32(&reader); /* compatible features stay as they are, and are bound by "check" */
+    incompatible = sr_read_u32(&reader);
+    if (incompatible != 0)
+        return sr_err_set(err, SR_FORMAT,
+                          "database uses features %#x that this version does not know",
+                          (unsigned)incompatible);
     if (sr_read_u64(&reader) != options->cluster_id)
         return sr_err_set(err, SR_REFUSED, "database belongs to another cluster");
     if (sr_read_u64(&reader) != options->member_id)
@@ -268,7 +279,8 @@ static int open_existing(struct sr_lmdb *lmdb, MDB_txn *txn, const struct sr_sto
     if (rc == SR_OK)
         rc = check_key(lmdb, txn, format, err);
     if (rc == SR_OK) {
-        rc = sr_keycodec_new(options->keyring, sr_get_u32(format + 24), &lmdb->codec, err);
+        rc = sr_keycodec_new(options->keyring, sr_get_u32(format + FORMAT_DEK_AT), &lmdb->codec,
+                             err);
         if (rc == SR_NOT_FOUND)
             rc = sr_err_set(err, SR_KEY, "the keyring does not have the data key of the names");
     }

@@ -283,7 +283,7 @@ static void refuses_what_is_not_its_own(void **state)
 }
 
 /* Change value @name of `meta` behind the store's back. */
-static void set_format(uint32_t number)
+static void set_format(size_t at, uint32_t number)
 {
     MDB_env *env;
     MDB_txn *txn;
@@ -300,7 +300,7 @@ static void set_format(uint32_t number)
     assert_int_equal(mdb_get(txn, dbi, &key, &value), 0);
     assert_true(value.mv_size <= sizeof(bytes));
     memcpy(bytes, value.mv_data, value.mv_size);
-    sr_put_u32(bytes + 4, number);
+    sr_put_u32(bytes + at, number);
     value.mv_data = bytes;
     assert_int_equal(mdb_put(txn, dbi, &key, &value, 0), 0);
     assert_int_equal(mdb_txn_commit(txn), 0);
@@ -312,9 +312,14 @@ static void refuses_a_newer_format(void **state)
     (void)state;
     sr_store_close(fixture.store);
     fixture.store = NULL;
-    set_format(SR_STORE_FORMAT + 1);
+    set_format(4, SR_STORE_FORMAT + 1);
     assert_int_equal(try_open(&fixture.options), SR_FORMAT);
-    set_format(SR_STORE_FORMAT);
+    set_format(4, SR_STORE_FORMAT);
+    set_format(12, 0x10); /* an incompatible feature */
+    assert_int_equal(try_open(&fixture.options), SR_FORMAT);
+    set_format(12, 0);
+    assert_int_equal(try_open(&fixture.options), SR_OK);
+    set_format(4, SR_STORE_FORMAT);
     fixture_open(&fixture);
 }
 
