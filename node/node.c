@@ -246,6 +246,7 @@ static int start_consensus(struct sr_node *node, struct sr_err *err)
         .origins = &node->origins,
         .feature_level = config->cluster.feature_level,
         .log_keep_bytes = config->storage.log_keep_bytes,
+        .log_keep_entries = config->storage.log_keep_entries,
         .joins = config->cluster.joined,
         .on_failure = on_failure,
         .on_bulk = on_bulk,

@@ -76,6 +76,7 @@ struct sr_config {
         uint64_t disk_reserve_bytes; /* default 256 MiB */
         uint64_t log_segment_bytes;  /* default 16 MiB */
         uint64_t log_keep_bytes;     /* default 1 GiB */
+        uint64_t log_keep_entries;   /* default 2,000,000; 0: no bound */
     } storage;
     struct {
         uint64_t bytes_per_second; /* of images sent to members that are far behind; 0: no limit */

@@ -49,6 +49,7 @@ static const struct number numbers[] = {
     NUMBER(storage.disk_reserve_bytes, 0, TIB, 256 * MIB),
     NUMBER(storage.log_segment_bytes, 64 * KIB, GIB, 16 * MIB),
     NUMBER(storage.log_keep_bytes, 0, TIB, GIB),
+    NUMBER(storage.log_keep_entries, 0, 1000000000, 2000000),
     NUMBER(image.bytes_per_second, 0, 4 * GIB, 64 * MIB),
 };
 

@@ -97,6 +97,7 @@ static const cyaml_schema_field_t storage_fields[] = {
     CYAML_FIELD_UINT("disk_reserve_bytes", IF_GIVEN, STORAGE, disk_reserve_bytes),
     CYAML_FIELD_UINT("log_segment_bytes", IF_GIVEN, STORAGE, log_segment_bytes),
     CYAML_FIELD_UINT("log_keep_bytes", IF_GIVEN, STORAGE, log_keep_bytes),
+    CYAML_FIELD_UINT("log_keep_entries", IF_GIVEN, STORAGE, log_keep_entries),
     CYAML_FIELD_END};
 
 static const cyaml_schema_field_t image_fields[] = {

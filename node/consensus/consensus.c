@@ -246,6 +246,7 @@ static int start_core(struct sr_consensus *consensus, const struct sr_consensus_
         .log_state = options->log_state,
         .log_bytes = sr_raftlog_disk_bytes(options->log),
         .log_keep_bytes = options->log_keep_bytes,
+        .log_keep_entries = options->log_keep_entries,
         .metrics = &consensus->metrics,
         .env = make_env(consensus),
     };

@@ -119,6 +119,7 @@ struct sr_core_options {
     struct sr_raftlog_state log_state;
     uint64_t log_bytes;         /* on disk at open */
     uint64_t log_keep_bytes;    /* see struct sr_consensus_options */
+    uint64_t log_keep_entries;  /* likewise */
     size_t snapshot_bytes;      /* of log between two manifests; 0: 16 MiB */
     size_t trailing_bytes;      /* of log kept in memory behind a manifest; 0: 4 MiB */
     uint64_t hold_bytes;        /* of log held for a follower with an image; 0: see limits.h */

@@ -4,7 +4,7 @@
  *
  *   enough bytes ─► libraft's snapshot ─► held until the state is durable up to its index
  *     ─► written to the log ─► libraft drops its memory up to it, less a trailing stretch
- *     ─► segments beyond log_keep_bytes are released
+ *     ─► segments beyond log_keep_bytes or log_keep_entries are released
  *
  * Driven by bytes: libraft counts entries, and ours differ by a factor of 100,000. The trailing
  * stretch is never empty: a follower that is one entry behind would need a snapshot at once.
@@ -70,11 +70,22 @@ int sr_core_snapshots_put(struct sr_core *core, const struct raft_snapshot *snap
     return 0;
 }
 
+/* The last entry that need not be kept behind the manifest, by either bound. */
+static uint64_t releasable(const struct sr_core *core)
+{
+    uint64_t last = core->snapshots.index;
+    uint64_t entries = core->options.log_keep_entries;
+    uint64_t index = sr_marks_index_before(&core->marks, last, core->options.log_keep_bytes);
+    if (entries > 0 && last > entries && last - entries > index) {
+        index = last - entries;
+    }
+    return index;
+}
+
 static void release(struct sr_core *core)
 {
     struct sr_core_snapshots *snapshots = &core->snapshots;
-    uint64_t index =
-        sr_marks_index_before(&core->marks, snapshots->index, core->options.log_keep_bytes);
+    uint64_t index = releasable(core);
     index = sr_core_hold_limit(core, index);
     if (snapshots->releasing || index <= snapshots->released || core->failed) {
         return;

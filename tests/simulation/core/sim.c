@@ -72,6 +72,7 @@ int sim_restart(struct sim *sim, size_t at, struct sr_err *err)
         .election_timeout_ms = sim->election_timeout_ms,
         .log_state = sim_disk_state(&node->disk),
         .log_keep_bytes = sim->log_keep_bytes,
+        .log_keep_entries = sim->log_keep_entries,
         .hold_bytes = sim->hold_bytes,
         .snapshot_bytes = sim->snapshot_bytes,
         .trailing_bytes = sim->trailing_bytes,

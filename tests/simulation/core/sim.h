@@ -146,6 +146,7 @@ struct sim {
     size_t snapshot_bytes;
     size_t trailing_bytes;
     uint64_t log_keep_bytes;
+    uint64_t log_keep_entries;
     uint64_t hold_bytes;
     size_t command_bytes; /* at least 16 */
     /* Let a frame pass? NULL: all pass. */

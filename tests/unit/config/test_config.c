@@ -133,6 +133,7 @@ static void test_defaults(void **state)
     assert_int_equal(config->storage.disk_reserve_bytes, 256 << 20);
     assert_int_equal(config->storage.log_segment_bytes, 16 << 20);
     assert_int_equal(config->storage.log_keep_bytes, 1 << 30);
+    assert_int_equal(config->storage.log_keep_entries, 2000000);
     assert_int_equal(config->log.level, SR_LOG_INFO);
     assert_int_equal(config->log.format, SR_LOG_LOGFMT);
     sr_config_free(config);

@@ -3,6 +3,7 @@
  * Followers that lag behind the leader's memory: fed from its disk, or told that it cannot be.
  */
 #include "base/log.h"
+#include "node/consensus/internal.h"
 #include "sim.h"
 #include "tests/unit/cmocka.h"
 
@@ -202,10 +203,42 @@ static void test_manifest_waits_for_space(void **state)
     finish();
 }
 
+/* Small entries: the bound in bytes is never reached, that in entries is. */
+static void test_log_is_bounded_by_entries(void **state)
+{
+    (void)state;
+    begin(UINT64_MAX / 2);
+    size_t leader = sim_leader(&sim);
+    write_some(leader, 300);
+    sim_run(&sim, 2000, NULL);
+    assert_int_equal(sim.nodes[leader].disk.first, 1);
+    finish();
+
+    sim_init(&sim, 7, 3);
+    sim.snapshot_bytes = 4000;
+    sim.trailing_bytes = 500;
+    sim.log_keep_bytes = UINT64_MAX / 2;
+    sim.log_keep_entries = 40;
+    sim_start(&sim);
+    assert_true(sim_run(&sim, 5000, sim_has_leader));
+    leader = sim_leader(&sim);
+    for (int round = 0; round < 4; round++) {
+        write_some(leader, 150);
+        sim_run(&sim, 2000, NULL);
+        for (size_t i = 0; i < 3; i++) {
+            const struct sr_core *core = sim.nodes[i].core;
+            assert_true(core->snapshots.index > 0);
+            assert_int_equal(sim.nodes[i].disk.first, core->snapshots.index - 40 + 1);
+        }
+    }
+    finish();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_laggard_is_fed_from_disk),
+        cmocka_unit_test(test_log_is_bounded_by_entries),
         cmocka_unit_test(test_laggard_catches_up_under_load),
         cmocka_unit_test(test_laggard_with_a_tail_of_its_own),
         cmocka_unit_test(test_feeding_survives_trouble),
