@@ -22,7 +22,7 @@
 #include "node/cluster/join_server.h"
 #include "node/cluster/steward_loop.h"
 #include "node/datadir.h"
-#include "node/image/sender.h"
+#include "node/images.h"
 #include "node/leave.h"
 #include "node/service/service.h"
 #include "proto/level.h"
@@ -43,7 +43,7 @@ struct sr_node {
     struct sr_join_server *join_server;
     struct sr_proposer *proposer;
     struct sr_steward_loop *steward;
-    struct sr_image_sender *image_sender;
+    struct sr_images *images;
     struct sr_service_member *members;
     char *peer_urls[SR_MEMBERS_MAX];
     struct sr_service_context service_context;
@@ -52,7 +52,6 @@ struct sr_node {
     bool rpc_running;
 
     sem_t wake;             /* posted for a stop and for a failure */
-    atomic_bool is_started; /* consensus is there, for the threads of bulk connections */
     atomic_bool stopping;   /* read by the admin port */
     atomic_bool restarting; /* the next start adopts an image */
     atomic_int failure;     /* 0, 1 while the error is being written, 2 when it is there */
@@ -85,16 +84,21 @@ static void on_bulk(void *arg, struct sr_bulk *bulk, Strongroom__Hello__Purpose 
     if (purpose == STRONGROOM__HELLO__PURPOSE__JOIN) {
         sr_join_server_serve(node->join_server, bulk);
     } else {
-        sr_image_sender_serve(node->image_sender, bulk, member);
+        sr_images_serve(node->images, bulk, member);
     }
 }
 
-static void on_image_progress(void *arg, uint64_t member, uint64_t bytes, uint64_t total)
+static void on_image_needed(void *arg, uint64_t member)
 {
     struct sr_node *node = arg;
-    if (atomic_load(&node->is_started)) {
-        sr_consensus_image_progress(node->consensus, member, bytes, total);
-    }
+    sr_images_want(node->images, member);
+}
+
+static void on_image_complete(void *arg)
+{
+    struct sr_node *node = arg;
+    atomic_store(&node->restarting, true);
+    sem_post(&node->wake);
 }
 
 /* ---- Up ---- */
@@ -206,15 +210,18 @@ static unsigned sort_members(const struct sr_config *config,
     return count;
 }
 
-static void start_image_sender(struct sr_node *node)
+static void start_images(struct sr_node *node)
 {
-    struct sr_image_sender_options options = {
+    struct sr_images_options options = {
+        .config = node->config,
+        .dir = &node->dir,
         .store = node->store,
-        .bytes_per_second = node->config->image.bytes_per_second,
-        .on_progress = on_image_progress,
+        .feature_level = node->config->cluster.feature_level,
+        .on_complete = on_image_complete,
+        .on_failure = on_failure,
         .arg = node,
     };
-    node->image_sender = sr_image_sender_start(&options);
+    node->images = sr_images_start(&options);
 }
 
 static int start_consensus(struct sr_node *node, struct sr_err *err)
@@ -250,6 +257,7 @@ static int start_consensus(struct sr_node *node, struct sr_err *err)
         .joins = config->cluster.joined,
         .on_failure = on_failure,
         .on_bulk = on_bulk,
+        .on_image_needed = on_image_needed,
         .arg = node,
     };
     int status = sr_consensus_start(&options, &node->consensus, err);
@@ -257,7 +265,7 @@ static int start_consensus(struct sr_node *node, struct sr_err *err)
         sr_err_prefix(err, "consensus");
         return status;
     }
-    atomic_store(&node->is_started, true);
+    sr_images_set_consensus(node->images, node->consensus);
     sr_join_server_set_consensus(node->join_server, node->consensus);
     return sr_datadir_mark_started(&node->dir, err);
 }
@@ -386,7 +394,7 @@ static int bring_up(struct sr_node *node, struct sr_err *err)
     }
     node->join_server = sr_join_server_new(&node->origins, node->store, node->dir.cluster_id);
     node->proposer = sr_proposer_new(&node->origins);
-    start_image_sender(node);
+    start_images(node);
     if ((status = start_consensus(node, err)) != SR_OK) {
         return status;
     }
@@ -480,12 +488,13 @@ void sr_node_stop(struct sr_node *node)
         sr_proposer_stop(node->proposer);
     }
     sr_steward_loop_stop(node->steward);
+    sr_images_stop_fetching(node->images);
     if (node->consensus != NULL) {
         sr_consensus_stop(node->consensus);
     }
     sr_join_server_free(node->join_server);
     sr_proposer_free(node->proposer);
-    sr_image_sender_stop(node->image_sender);
+    sr_images_free(node->images);
     sr_rpc_free(node->rpc); /* gives the last answers to the services */
     for (unsigned i = 0; i < node->loop_count; i++) {
         sr_service_free(node->services[i]);

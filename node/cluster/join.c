@@ -21,7 +21,6 @@
 #include "node/cluster/joined.h"
 #include "node/cluster/rejoin.h"
 #include "node/peer/bulk.h"
-#include "proto/level.h"
 
 #define TOKEN_BYTES_MAX 256
 #define PAUSE_S         1
@@ -77,7 +76,7 @@ static int exchange(struct sr_bulk *bulk, const struct sr_config *config,
     request.client_urls = self->client_urls;
     request.n_client_urls = self->client_urls_count;
     request.token = (ProtobufCBinaryData){token->size, token->data};
-    request.feature_level = SR_FEATURE_LEVEL;
+    request.feature_level = config->cluster.feature_level;
     Strongroom__Envelope envelope = STRONGROOM__ENVELOPE__INIT;
     envelope.message_case = STRONGROOM__ENVELOPE__MESSAGE_JOIN_REQUEST;
     envelope.join_request = &request;
@@ -113,7 +112,7 @@ static int ask(const struct sr_config *config, const char *address, const struct
                                      .ca = config->peer.tls.ca};
     struct sr_bulk_options options = {.address = address,
                                       .purpose = STRONGROOM__HELLO__PURPOSE__JOIN,
-                                      .feature_level = SR_FEATURE_LEVEL,
+                                      .feature_level = config->cluster.feature_level,
                                       .tls = &tls,
                                       .stop = &never};
     struct sr_bulk *bulk = NULL;

@@ -29,6 +29,7 @@ struct sr_image_receiver {
     uint64_t member; /* whom to ask; under the mutex, as the next */
     uint64_t wanted_until_ms;
     atomic_bool stop;
+    bool is_halted;
 };
 
 static uint64_t now_ms(void)
@@ -337,9 +338,9 @@ struct sr_image_receiver *sr_image_receiver_start(const struct sr_image_receiver
     return receiver;
 }
 
-void sr_image_receiver_stop(struct sr_image_receiver *receiver)
+void sr_image_receiver_halt(struct sr_image_receiver *receiver)
 {
-    if (receiver == NULL) {
+    if (receiver == NULL || receiver->is_halted) {
         return;
     }
     pthread_mutex_lock(&receiver->mutex);
@@ -347,6 +348,15 @@ void sr_image_receiver_stop(struct sr_image_receiver *receiver)
     pthread_cond_signal(&receiver->changed);
     pthread_mutex_unlock(&receiver->mutex);
     pthread_join(receiver->thread, NULL);
+    receiver->is_halted = true;
+}
+
+void sr_image_receiver_free(struct sr_image_receiver *receiver)
+{
+    if (receiver == NULL) {
+        return;
+    }
+    sr_image_receiver_halt(receiver);
     pthread_mutex_destroy(&receiver->mutex);
     pthread_cond_destroy(&receiver->changed);
     sr_free(receiver);

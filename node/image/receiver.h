@@ -63,8 +63,10 @@ struct sr_image_receiver_metrics {
 };
 
 struct sr_image_receiver *sr_image_receiver_start(const struct sr_image_receiver_options *options);
-/* Ends within a chunk's work. NULL is fine. */
-void sr_image_receiver_stop(struct sr_image_receiver *receiver);
+/* End its thread, within a chunk's work, or after reading back an image that is whole: further
+ * wishes are ignored. NULL is fine, as below. */
+void sr_image_receiver_halt(struct sr_image_receiver *receiver);
+void sr_image_receiver_free(struct sr_image_receiver *receiver); /* halts it first */
 
 /* Any thread, also a loop: @member, who leads, says that we need an image. To be called again while
  * that lasts: after a few seconds without, no new attempt is made. */

@@ -6,8 +6,10 @@
  *   (new) ──► member ──► leaving: no events, no metrics ──► freed
  *                 links close meanwhile, what was queued leaves first
  *
- * The list is changed on the loop only, and under the mutex, because metrics are read on others.
+ * The list and what it says of members are changed on the loop only, and under the mutex, because
+ * others read them.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -34,6 +36,19 @@ bool members_is_removed(const struct sr_peers *peers, uint64_t id)
         }
     }
     return false;
+}
+
+bool sr_peers_locate(const struct sr_peers *peers, uint64_t member, char ret_name[SR_PEER_NAME_MAX],
+                     char ret_address[SR_PEER_ADDRESS_MAX])
+{
+    pthread_mutex_lock(peers->metrics_mutex);
+    const struct member *found = members_find(peers, member);
+    if (found != NULL) {
+        (void)snprintf(ret_name, SR_PEER_NAME_MAX, "%s", found->name);
+        (void)snprintf(ret_address, SR_PEER_ADDRESS_MAX, "%s", found->address);
+    }
+    pthread_mutex_unlock(peers->metrics_mutex);
+    return found != NULL;
 }
 
 void members_unreference(struct member *member)
@@ -109,8 +124,10 @@ static void move(struct member *member, const char *address)
     if (strcmp(member->address, address) == 0) {
         return;
     }
+    pthread_mutex_lock(member->outgoing.peers->metrics_mutex);
     sr_free(member->address);
     member->address = sr_strdup(address);
+    pthread_mutex_unlock(member->outgoing.peers->metrics_mutex);
     outgoing_move(&member->outgoing);
 }
 

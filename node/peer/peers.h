@@ -89,6 +89,13 @@ bool sr_peers_send(struct sr_peers *peers, uint64_t member, const Strongroom__En
 void sr_peers_flush(struct sr_peers *peers);
 bool sr_peers_is_up(const struct sr_peers *peers, uint64_t member);
 
+/* Longest name and address of a member, with the 0. */
+#define SR_PEER_NAME_MAX    256
+#define SR_PEER_ADDRESS_MAX 272
+/* Any thread: where @member is. False when it is none, or not linked. */
+bool sr_peers_locate(const struct sr_peers *peers, uint64_t member, char ret_name[SR_PEER_NAME_MAX],
+                     char ret_address[SR_PEER_ADDRESS_MAX]);
+
 /* Per member; readable on any thread. */
 struct sr_peer_metrics {
     uint64_t member;

@@ -120,6 +120,7 @@ class Node:
         self.config_path = self.dir / "config.yaml"
         self.kek_path = self.dir / "kek"
         self.process = None
+        self.image = None  # the section of the configuration
         cluster.pki.node(name, self.address)
         subprocess.run([STRONGROOM, "keygen", "--out", self.kek_path], check=True,
                        capture_output=True)
@@ -143,6 +144,7 @@ class Node:
                      "election_timeout_ms": self.cluster.election_timeout_ms, "tick_ms": 25},
             "admin": {"listen": f"127.0.0.1:{self.admin_port}"},
             "storage": {"disk_reserve_bytes": 1 << 20, **self.cluster.storage},
+            **({"image": self.image} if self.image else {}),
             "log": {"level": "info"},
         }
 

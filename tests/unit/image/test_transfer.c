@@ -342,7 +342,7 @@ static void open_world(struct world *world, int entries, unsigned keep_ms, uint6
 
 static void close_world(struct world *world)
 {
-    sr_image_receiver_stop(world->receiver);
+    sr_image_receiver_free(world->receiver);
     atomic_store(&world->proxy.stop, true);
     pthread_join(world->proxy.thread, NULL);
     close(world->proxy.listener);
@@ -455,7 +455,7 @@ static void a_receiver_that_stops_goes_on_at_its_next_start(void **state)
     struct world world;
     open_world(&world, 150, 0, 4 * 1024 * 1024);
     wait_until(&world, has_received_much);
-    sr_image_receiver_stop(world.receiver);
+    sr_image_receiver_free(world.receiver);
     start_receiver(&world);
     wait_until(&world, is_complete);
     const struct sr_image_receiver_metrics *got = sr_image_receiver_metrics(world.receiver);
