@@ -14,6 +14,9 @@
 #include "storage/requests.h"
 #include "storage/store_internal.h"
 
+/* A write was cut short by a full disk if so little of it is free. */
+#define CUT_SHORT_BELOW_BYTES (UINT64_C(1) << 20)
+
 /* One transaction in the making. */
 struct flush {
     struct sr_store *store;
@@ -173,6 +176,27 @@ static void finish(struct flush *flush)
     sr_memtable_unref(memtable);
 }
 
+/* Whether so much of the disk is free. @ret is left alone when nobody knows. */
+static void has_free(const struct sr_store *store, uint64_t bytes, bool *ret)
+{
+    struct statvfs vfs;
+
+    if (statvfs(store->options.dir, &vfs) == 0)
+        *ret = (uint64_t)vfs.f_bavail * vfs.f_frsize >= bytes;
+}
+
+/* A disk that becomes full first cuts a write short, and that is EIO to LMDB, as a broken disk is.
+ * Nothing refers to what was written of a transaction that failed, and the next one writes all of
+ * its pages anew, so that it may be tried again: if the disk is broken besides, it will tell. */
+static int name_short_write(const struct sr_store *store, int rc, struct sr_err *err)
+{
+    bool has_room = true;
+
+    if (rc == SR_IO)
+        has_free(store, CUT_SHORT_BELOW_BYTES, &has_room);
+    return has_room ? rc : sr_err_set(err, SR_NO_SPACE, "a write was cut short");
+}
+
 static int flush_once(struct flush *flush, struct sr_err *err)
 {
     struct sr_store *store = flush->store;
@@ -193,7 +217,7 @@ static int flush_once(struct flush *flush, struct sr_err *err)
     sr_box_end(&store->lmdb, rc == SR_OK);
 out:
     sr_hold_remove_end(store);
-    return rc;
+    return name_short_write(store, rc, err);
 }
 
 int sr_store_index_rest(struct sr_store *store, struct sr_err *err)
@@ -296,11 +320,10 @@ static void refresh_sizes(struct sr_store *store)
 
 void sr_store_refresh(struct sr_store *store)
 {
-    struct statvfs vfs;
+    bool has_space = atomic_load(&store->has_space);
 
     sr_lmdb_enter(&store->lmdb);
     refresh_sizes(store);
-    if (statvfs(store->options.dir, &vfs) == 0)
-        atomic_store(&store->has_space,
-                     (uint64_t)vfs.f_bavail * vfs.f_frsize >= store->options.disk_reserve_bytes);
+    has_free(store, store->options.disk_reserve_bytes, &has_space);
+    atomic_store(&store->has_space, has_space);
 }
