@@ -352,6 +352,16 @@ static void start_services(struct sr_node *node, const uint64_t *loop_origins)
     node->rpc_running = true;
 }
 
+static void overview(void *arg, struct sr_cluster_overview *ret)
+{
+    const struct sr_node *node = arg;
+    struct sr_member_progress members[SR_MEMBERS_MAX];
+    uint64_t age_ms = 0;
+    size_t count = sr_consensus_progress(node->consensus, members, &age_ms);
+    sr_cluster_overview(node->store, sr_steward_loop_steward(node->steward), members, count, age_ms,
+                        ret);
+}
+
 static int start_admin(struct sr_node *node, struct sr_err *err)
 {
     const struct sr_config *config = node->config;
@@ -369,6 +379,8 @@ static int start_admin(struct sr_node *node, struct sr_err *err)
         .store = node->store,
         .log = node->log,
         .rpc = node->rpc,
+        .overview = overview,
+        .arg = node,
         .stopping = &node->stopping,
     };
     int status = sr_admin_start(&options, &node->admin, err);

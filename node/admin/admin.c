@@ -50,12 +50,17 @@ static struct sr_health look(const struct sr_admin *admin, struct sr_err *err)
     const struct sr_admin_options *node = &admin->options;
     struct sr_consensus_info info;
     sr_consensus_info(node->consensus, &info);
+    struct sr_cluster_overview overview;
+    node->overview(node->arg, &overview);
     int status = sr_store_failure(node->store, err);
     return (struct sr_health){.store_status = status,
                               .store_text = status == SR_OK ? "" : err->text,
                               .has_leader = info.leader != 0,
                               .has_space = sr_store_has_space(node->store),
                               .log_full = info.log_full,
+                              .accused = overview.accused,
+                              .alarm_corrupt = overview.alarms_corrupt > 0,
+                              .alarm_no_space = overview.alarms_no_space > 0,
                               .stopping = atomic_load(node->stopping)};
 }
 

@@ -6,6 +6,7 @@
 #ifndef SR_NODE_ADMIN_ADMIN_H
 #define SR_NODE_ADMIN_ADMIN_H
 
+#include "node/cluster/overview.h"
 #include "node/consensus/consensus.h"
 #include "node/net/tls.h"
 #include "node/rpc/rpc.h"
@@ -23,6 +24,8 @@ struct sr_admin_options {
     struct sr_store *store;
     const struct sr_raftlog *log;
     const struct sr_rpc *rpc;
+    void (*overview)(void *arg, struct sr_cluster_overview *ret); /* any thread */
+    void *arg;
     const atomic_bool *stopping; /* readyz fails from then on */
 };
 

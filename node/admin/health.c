@@ -60,6 +60,7 @@ unsigned sr_health_readyz(const struct sr_health *health, bool verbose, struct s
         store_check(health),
         {"leader", health->has_leader ? NULL : "no leader is known"},
         {"disk", health->log_full ? "the disk is full and the log waits for space" : NULL},
+        {"replica", health->accused ? "its state differs from that of the other members" : NULL},
         {"serving", health->stopping ? "the node is stopping" : NULL},
     };
     return put_checks(checks, sizeof(checks) / sizeof(checks[0]), verbose, page);
@@ -69,13 +70,13 @@ unsigned sr_health_readyz(const struct sr_health *health, bool verbose, struct s
 static const char *health_reason(const struct sr_health *health, bool serializable,
                                  bool exclude_no_space)
 {
-    if (health->store_status == SR_CORRUPT) {
+    if (health->store_status == SR_CORRUPT || health->accused || health->alarm_corrupt) {
         return "ALARM CORRUPT";
     }
     if (health->store_status != SR_OK) {
         return "STORE FAILED";
     }
-    if ((!health->has_space || health->log_full) && !exclude_no_space) {
+    if ((!health->has_space || health->log_full || health->alarm_no_space) && !exclude_no_space) {
         return "ALARM NOSPACE";
     }
     if (!health->has_leader && !serializable) {

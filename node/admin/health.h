@@ -16,6 +16,9 @@ struct sr_health {
     bool has_leader;
     bool has_space;
     bool log_full;
+    bool accused;       /* of a state that differs from the other members' */
+    bool alarm_corrupt; /* against any member: nothing can be written */
+    bool alarm_no_space;
     bool stopping;
 };
 

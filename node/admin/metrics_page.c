@@ -142,6 +142,47 @@ static void put_store(const struct sr_admin_options *node, struct sr_buf *page)
     put_one(page, store_families, COUNT(store_families), sr_store_metrics(store));
 }
 
+/* ---- The cluster ---- */
+
+static void put_overview(const struct sr_admin_options *node, struct sr_buf *page)
+{
+    struct sr_cluster_overview overview;
+    node->overview(node->arg, &overview);
+    sr_exposition_single(page, "cluster_epoch", "Changes of the cluster record; 0: none yet.",
+                         SR_FAMILY_GAUGE, (long long)overview.epoch);
+    sr_exposition_single(page, "cluster_feature_level",
+                         "Lowest feature level of the members; 0: not all were seen.",
+                         SR_FAMILY_GAUGE, overview.feature_level);
+    sr_exposition_single(page, "cluster_members", "Members in the cluster record.", SR_FAMILY_GAUGE,
+                         (long long)overview.members);
+    sr_exposition_single(page, "cluster_voters", "Voters, as the leader last told.",
+                         SR_FAMILY_GAUGE, (long long)overview.voters);
+    sr_exposition_single(page, "cluster_healthy_voters", "Of them, up and caught up.",
+                         SR_FAMILY_GAUGE, (long long)overview.healthy_voters);
+    sr_exposition_single(page, "cluster_zones_survivable",
+                         "Zones that may be lost, whichever; -1: no majority, or not known.",
+                         SR_FAMILY_GAUGE, overview.zones_survivable);
+    sr_exposition_header(page, "cluster_alarms", "Alarms in the cluster record.", SR_FAMILY_GAUGE);
+    sr_exposition_integer(page, "cluster_alarms", "alarm=\"NOSPACE\"",
+                          (long long)overview.alarms_no_space);
+    sr_exposition_integer(page, "cluster_alarms", "alarm=\"CORRUPT\"",
+                          (long long)overview.alarms_corrupt);
+    sr_exposition_single(page, "replica_accused",
+                         "Whether this node was found to differ and does not serve.",
+                         SR_FAMILY_GAUGE, overview.accused);
+    sr_exposition_single(page, "replica_checks_total",
+                         "Replica checks that this node led and found all equal.",
+                         SR_FAMILY_COUNTER, (long long)overview.steward.checks);
+    sr_exposition_single(page, "replica_differences_total",
+                         "Members found to differ, by checks that this node led.",
+                         SR_FAMILY_COUNTER, (long long)overview.steward.odd);
+    sr_exposition_single(page, "replica_unclear_total", "Checks with a difference and no majority.",
+                         SR_FAMILY_COUNTER, (long long)overview.steward.unclear);
+    sr_exposition_single(page, "leader_hand_overs_total",
+                         "Leadership handed to a preferred zone by this node.", SR_FAMILY_COUNTER,
+                         (long long)overview.steward.hand_overs);
+}
+
 /* ---- Peers ---- */
 
 #define PEER(kind, member, name, help) SR_FAMILY(kind, struct sr_peer_metrics, member, name, help)
@@ -261,6 +302,7 @@ void sr_metrics_page(const struct sr_admin_options *node, struct sr_buf *page)
     put_consensus(node, page);
     put_log(node, page);
     put_store(node, page);
+    put_overview(node, page);
     put_peers(node, page);
     put_clients(node, page);
     sr_process_metrics(page);

@@ -18,6 +18,11 @@ void fake_reset(void)
     }
 }
 
+static void overview(void *arg, struct sr_cluster_overview *ret)
+{
+    *ret = ((struct fake_node *)arg)->overview;
+}
+
 /* The opaque types are never looked into: any address will do. */
 struct sr_admin_options fake_options(void)
 {
@@ -29,6 +34,8 @@ struct sr_admin_options fake_options(void)
                                      .store = (void *)&fake,
                                      .log = (void *)&fake,
                                      .rpc = (void *)&fake,
+                                     .overview = overview,
+                                     .arg = &fake,
                                      .stopping = &fake.stopping};
 }
 

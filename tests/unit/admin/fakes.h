@@ -13,6 +13,7 @@ struct fake_node {
     struct sr_consensus_metrics consensus;
     struct sr_raftlog_metrics log;
     struct sr_store_metrics store;
+    struct sr_cluster_overview overview;
     struct sr_peer_metrics peers[3];
     struct sr_rpc_metrics rpc;
     int store_status;

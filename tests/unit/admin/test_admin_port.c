@@ -96,7 +96,8 @@ static void test_healthy(void **state)
     assert_int_equal(request("GET", "/readyz"), 200);
     assert_string_equal(body(), "ok\n");
     assert_int_equal(request("GET", "/readyz?verbose"), 200);
-    assert_string_equal(body(), "[+]store ok\n[+]leader ok\n[+]disk ok\n[+]serving ok\nok\n");
+    assert_string_equal(
+        body(), "[+]store ok\n[+]leader ok\n[+]disk ok\n[+]replica ok\n[+]serving ok\nok\n");
     assert_int_equal(request("GET", "/health"), 200);
     assert_string_equal(body(), "{\"health\":\"true\",\"reason\":\"\"}");
 }
@@ -109,8 +110,8 @@ static void test_without_leader(void **state)
     assert_int_equal(request("GET", "/readyz"), 503);
     assert_string_equal(body(), "[-]leader failed: no leader is known\n");
     assert_int_equal(request("GET", "/readyz?verbose"), 503);
-    assert_string_equal(
-        body(), "[+]store ok\n[-]leader failed: no leader is known\n[+]disk ok\n[+]serving ok\n");
+    assert_string_equal(body(), "[+]store ok\n[-]leader failed: no leader is known\n[+]disk "
+                                "ok\n[+]replica ok\n[+]serving ok\n");
     assert_int_equal(request("GET", "/health"), 503);
     assert_string_equal(body(), "{\"health\":\"false\",\"reason\":\"RAFT NO LEADER\"}\n");
     assert_int_equal(request("GET", "/health?serializable=true"), 200);
@@ -143,6 +144,28 @@ static void test_full_disk(void **state)
     (void)state;
     fake.has_space = false;
     assert_int_equal(request("GET", "/readyz"), 200); /* reads and deletes go on */
+    assert_int_equal(request("GET", "/health"), 503);
+    assert_string_equal(body(), "{\"health\":\"false\",\"reason\":\"ALARM NOSPACE\"}\n");
+    assert_int_equal(request("GET", "/health?exclude=NOSPACE"), 200);
+}
+
+static void test_accused(void **state)
+{
+    (void)state;
+    fake.overview.accused = true;
+    fake.overview.alarms_corrupt = 1;
+    assert_int_equal(request("GET", "/livez"), 200);
+    assert_int_equal(request("GET", "/readyz"), 503);
+    assert_string_equal(body(),
+                        "[-]replica failed: its state differs from that of the other members\n");
+    assert_int_equal(request("GET", "/health"), 503);
+    assert_string_equal(body(), "{\"health\":\"false\",\"reason\":\"ALARM CORRUPT\"}\n");
+    fake.overview.accused = false; /* somebody else is */
+    assert_int_equal(request("GET", "/readyz"), 200);
+    assert_int_equal(request("GET", "/health"), 503);
+    fake.overview.alarms_corrupt = 0;
+    fake.overview.alarms_no_space = 1;
+    assert_int_equal(request("GET", "/readyz"), 200);
     assert_int_equal(request("GET", "/health"), 503);
     assert_string_equal(body(), "{\"health\":\"false\",\"reason\":\"ALARM NOSPACE\"}\n");
     assert_int_equal(request("GET", "/health?exclude=NOSPACE"), 200);
@@ -351,6 +374,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_stopping, start, stop),
         cmocka_unit_test_setup_teardown(test_failed_store, start, stop),
         cmocka_unit_test_setup_teardown(test_full_disk, start, stop),
+        cmocka_unit_test_setup_teardown(test_accused, start, stop),
         cmocka_unit_test_setup_teardown(test_routes, start, stop),
         cmocka_unit_test_setup_teardown(test_metrics_type, start, stop),
         cmocka_unit_test_setup_teardown(test_address_taken, start, stop),

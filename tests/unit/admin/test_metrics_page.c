@@ -215,6 +215,34 @@ static void test_store(void **state)
     expect("has_space", "", 0);
 }
 
+static void test_cluster(void **state)
+{
+    (void)state;
+    fake.overview = (struct sr_cluster_overview){.epoch = 9,
+                                                 .feature_level = 2,
+                                                 .members = 5,
+                                                 .voters = 4,
+                                                 .healthy_voters = 3,
+                                                 .zones_survivable = -1,
+                                                 .alarms_corrupt = 2,
+                                                 .accused = true,
+                                                 .steward = {1, 2, 3, 4}};
+    read_page();
+    expect("cluster_epoch", "", 9);
+    expect("cluster_feature_level", "", 2);
+    expect("cluster_members", "", 5);
+    expect("cluster_voters", "", 4);
+    expect("cluster_healthy_voters", "", 3);
+    expect("cluster_zones_survivable", "", -1);
+    expect("cluster_alarms", "alarm=\"CORRUPT\"", 2);
+    expect("cluster_alarms", "alarm=\"NOSPACE\"", 0);
+    expect("replica_accused", "", 1);
+    expect("replica_checks_total", "", 1);
+    expect("replica_differences_total", "", 2);
+    expect("replica_unclear_total", "", 3);
+    expect("leader_hand_overs_total", "", 4);
+}
+
 static void test_histogram_is_cumulative(void **state)
 {
     (void)state;
@@ -329,6 +357,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_consensus, setup),
         cmocka_unit_test_setup(test_store, setup),
+        cmocka_unit_test_setup(test_cluster, setup),
         cmocka_unit_test_setup(test_histogram_is_cumulative, setup),
         cmocka_unit_test_setup(test_histograms_that_are_promised, setup),
         cmocka_unit_test_setup(test_peers, setup),
