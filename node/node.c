@@ -22,6 +22,7 @@
 #include "node/cluster/join_server.h"
 #include "node/cluster/steward_loop.h"
 #include "node/datadir.h"
+#include "node/founders.h"
 #include "node/images.h"
 #include "node/leave.h"
 #include "node/service/service.h"
@@ -44,8 +45,7 @@ struct sr_node {
     struct sr_proposer *proposer;
     struct sr_steward_loop *steward;
     struct sr_images *images;
-    struct sr_service_member *members;
-    char *peer_urls[SR_MEMBERS_MAX];
+    struct sr_founders founders;
     struct sr_service_context service_context;
     struct sr_service *services[LOOPS_MAX];
     struct sr_admin *admin;
@@ -188,28 +188,6 @@ static int open_client_loops(struct sr_node *node, struct sr_err *err)
     return SR_OK;
 }
 
-static int compare_ids(const void *a, const void *b)
-{
-    uint64_t first = (*(const struct sr_config_member *const *)a)->id;
-    uint64_t second = (*(const struct sr_config_member *const *)b)->id;
-    return first < second ? -1 : first > second;
-}
-
-/* The members in the order of their ids, which is the same on all nodes; the order in the
- * configuration need not be. */
-static unsigned sort_members(const struct sr_config *config,
-                             const struct sr_config_member *sorted[SR_MEMBERS_MAX])
-{
-    unsigned count = config->cluster.members_count;
-    sr_check(count <= SR_MEMBERS_MAX);
-    for (unsigned i = 0; i < count; i++) {
-        sorted[i] = &config->cluster.members[i];
-    }
-    /* The elements are pointers. NOLINTNEXTLINE(bugprone-sizeof-expression) */
-    qsort(sorted, count, sizeof(sorted[0]), compare_ids);
-    return count;
-}
-
 static void start_images(struct sr_node *node)
 {
     struct sr_images_options options = {
@@ -229,7 +207,7 @@ static int start_consensus(struct sr_node *node, struct sr_err *err)
     const struct sr_config *config = node->config;
     const struct sr_config_member *sorted[SR_MEMBERS_MAX];
     struct sr_consensus_member members[SR_MEMBERS_MAX];
-    unsigned count = sort_members(config, sorted);
+    unsigned count = sr_founders_sort(config, sorted);
     for (unsigned i = 0; i < count; i++) {
         const struct sr_config_member *member = sorted[i];
         members[i] = (struct sr_consensus_member){.id = member->id,
@@ -270,28 +248,6 @@ static int start_consensus(struct sr_node *node, struct sr_err *err)
     return sr_datadir_mark_started(&node->dir, err);
 }
 
-static void describe_members(struct sr_node *node)
-{
-    const struct sr_config *config = node->config;
-    const struct sr_config_member *sorted[SR_MEMBERS_MAX];
-    unsigned count = sort_members(config, sorted);
-    node->members = sr_calloc(count, sizeof(*node->members));
-    for (unsigned i = 0; i < count; i++) {
-        const struct sr_config_member *member = sorted[i];
-        size_t url_size = sizeof("https://") + strlen(member->peer_address);
-        node->peer_urls[i] = sr_alloc(url_size);
-        snprintf(node->peer_urls[i], url_size, "https://%s", member->peer_address);
-        node->members[i] = (struct sr_service_member){
-            .id = member->id,
-            .name = member->name,
-            .zone = member->zone,
-            .peer_url = node->peer_urls[i],
-            .client_urls = (const char *const *)member->client_urls,
-            .client_url_count = member->client_urls_count,
-        };
-    }
-}
-
 static void ask_stop(void *arg)
 {
     sr_node_ask_stop(arg);
@@ -327,11 +283,11 @@ static void start_steward(struct sr_node *node)
 
 static void start_services(struct sr_node *node, const uint64_t *loop_origins)
 {
-    describe_members(node);
+    sr_founders_describe(node->config, &node->founders);
     node->service_context = (struct sr_service_context){
         .cluster_id = node->dir.cluster_id,
         .member_id = node->dir.member_id,
-        .members = node->members,
+        .members = node->founders.members,
         .member_count = node->config->cluster.members_count,
         .store = node->store,
         .consensus = node->consensus,
@@ -480,14 +436,6 @@ static void leave(struct sr_node *node)
     }
 }
 
-static void free_members(struct sr_node *node)
-{
-    for (size_t i = 0; i < SR_MEMBERS_MAX; i++) {
-        sr_free(node->peer_urls[i]);
-    }
-    sr_free(node->members);
-}
-
 void sr_node_stop(struct sr_node *node)
 {
     atomic_store(&node->stopping, true);
@@ -514,7 +462,7 @@ void sr_node_stop(struct sr_node *node)
     sr_raftlog_close(node->log);
     sr_store_close(node->store);
     sr_datadir_close(&node->dir);
-    free_members(node);
+    sr_founders_close(&node->founders);
     sem_destroy(&node->wake);
     sr_free(node);
 }
