@@ -48,15 +48,16 @@ static void forget_leader(struct sr_core *core)
 
 void sr_core_election_tick(struct sr_core *core)
 {
-    if (core->raft.state != RAFT_FOLLOWER || !timer_expires(core)) {
+    if (core->raft.state != RAFT_FOLLOWER) {
         return;
     }
+    bool silent = core->now_ms - core->leader_heard_ms >= core->options.election_timeout_ms;
     if (sr_core_sole_voter(core)) {
-        if (sr_core_guarded(core, SR_GUARD_SOLE_TERM)) {
+        if (timer_expires(core) && sr_core_guarded(core, SR_GUARD_SOLE_TERM)) {
             take_term(core);
         }
-    } else if (!sr_core_is_voter(core, core->options.self) &&
-               core->raft.follower_state.current_leader.id != 0) {
+    } else if (silent && core->raft.follower_state.current_leader.id != 0 &&
+               !sr_core_is_voter(core, core->options.self)) {
         forget_leader(core);
     }
 }

@@ -313,6 +313,7 @@ struct sr_core {
     enum raft_state state;
     uint64_t noticed_term;
     uint64_t leader;
+    uint64_t leader_heard_ms; /* the last entries or heartbeat of this term */
     uint64_t floor;
 
     struct sr_core_batches batches;

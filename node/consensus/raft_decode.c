@@ -208,6 +208,9 @@ static void decode_append(struct sr_core *core, struct sr_core_peer *peer,
         return;
     }
     peer->append_term = message->term;
+    if (message->term >= raft_current_term(&core->raft)) {
+        core->leader_heard_ms = core->now_ms;
+    }
     struct sr_reader reader = sr_reader_of(payload.data, payload.size);
     size_t from = forgotten(core, message);
     if (from == SIZE_MAX) {

@@ -100,6 +100,24 @@ static void test_a_node_that_joins_does_not_stand_for_election(void **state)
     finish();
 }
 
+static void test_a_learner_knows_that_nobody_leads(void **state)
+{
+    (void)state;
+    struct sr_consensus_info info;
+    begin(1, 2, 0);
+    become(0x1, 0x2, 0);
+    join(1);
+    assert_true(sim_run(&sim, 5000, settled));
+    sr_core_info(sim.nodes[1].core, &info);
+    assert_int_equal(info.leader, 1);
+    assert_int_equal(info.role, SR_ROLE_LEARNER);
+    sim_crash(&sim, 0);
+    sim_run(&sim, 1000, NULL);
+    sr_core_info(sim.nodes[1].core, &info);
+    assert_int_equal(info.leader, 0);
+    finish();
+}
+
 static void test_one_becomes_three_and_three_become_one(void **state)
 {
     (void)state;
@@ -538,6 +556,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_node_joins_and_gets_its_vote),
         cmocka_unit_test(test_a_node_that_joins_does_not_stand_for_election),
+        cmocka_unit_test(test_a_learner_knows_that_nobody_leads),
         cmocka_unit_test(test_one_becomes_three_and_three_become_one),
         cmocka_unit_test(test_a_leader_that_is_removed_hands_over),
         cmocka_unit_test(test_a_dead_member_is_replaced),
