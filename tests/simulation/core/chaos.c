@@ -23,10 +23,20 @@ static void crash_or_restart(struct sim *sim, size_t node)
     }
 }
 
+/* Not a node that has nothing to do with the cluster yet. */
+static size_t somebody(struct sim *sim)
+{
+    size_t node = sim_random(sim, sim->count);
+    while (sim->churn && !sim->nodes[node].alive && !sim_members_may_start(sim, node)) {
+        node = sim_random(sim, sim->count);
+    }
+    return node;
+}
+
 static void act(struct sim *sim)
 {
-    size_t a = sim_random(sim, sim->count);
-    size_t b = sim_random(sim, sim->count);
+    size_t a = somebody(sim);
+    size_t b = somebody(sim);
     bool alive = sim->nodes[a].alive;
     if (sim->churn && alive && sim_random(sim, 25) == 0) {
         sim_members_churn(sim, a);

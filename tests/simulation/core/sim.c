@@ -407,6 +407,7 @@ static void start_members(struct sim *sim)
 static bool members_settled(struct sim *sim)
 {
     start_members(sim); /* those too that became members just now */
+    sim_members_help_stranded(sim);
     return sim_members_settled(sim);
 }
 

@@ -215,6 +215,9 @@ bool sim_members_may_link(const struct sim *sim, size_t a, size_t b);
 void sim_members_step(struct sim *sim);
 /* Whether @node is not a member yet, or not any more. */
 bool sim_members_out(const struct sim *sim, size_t node);
+/* A node that was away while everybody whom it knows was removed finds nobody: only a person can
+ * help it. */
+void sim_members_help_stranded(struct sim *sim);
 /* A member; or one that is not, any more, but has not heard of it: its vote may be needed. */
 bool sim_members_may_start(const struct sim *sim, size_t node);
 /* A random change of members, proposed at @at. */

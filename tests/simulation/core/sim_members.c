@@ -67,21 +67,35 @@ void sim_members_tell(struct sim_node *node)
 
 /* ---- links ---- */
 
-/* Members tell each other their record on every link. */
-static void tell_other(const struct sim_node *from, struct sim_node *to)
+static void hear(struct sim_node *to, const struct sim_record *record)
 {
     uint64_t ids[SIM_NODES_MAX];
     size_t count = 0;
-    if (from->record.epoch <= to->record.epoch || from->record.epoch <= to->heard.epoch) {
+    if (record->epoch <= to->record.epoch || record->epoch <= to->heard.epoch) {
         return;
     }
-    to->heard = from->record;
+    to->heard = *record;
     for (size_t i = 0; i < SIM_NODES_MAX; i++) {
         if (((to->heard.voters | to->heard.learners) & bit(i)) != 0) {
             ids[count++] = i + 1;
         }
     }
     sr_core_set_heard(to->core, ids, count);
+}
+
+void sim_members_help_stranded(struct sim *sim)
+{
+    struct sim_record record = sim_record(sim);
+    for (size_t i = 0; i < sim->count; i++) {
+        bool stranded = sim->nodes[i].alive && !sim_members_out(sim, i);
+        for (size_t j = 0; j < sim->count; j++) {
+            stranded =
+                stranded && (i == j || !sim->nodes[j].alive || !sim_members_may_link(sim, i, j));
+        }
+        if (stranded) {
+            hear(&sim->nodes[i], &record);
+        }
+    }
 }
 
 static bool accepts(const struct sim_node *node, size_t other)
@@ -125,7 +139,8 @@ void sim_members_step(struct sim *sim)
             if (sim->links[a][b].up && !sim_members_may_link(sim, a, b)) {
                 sim_net_drop(sim, a, b);
             } else if (sim->links[a][b].up) {
-                tell_other(&sim->nodes[a], &sim->nodes[b]);
+                hear(&sim->nodes[b],
+                     &sim->nodes[a].record); /* they tell each other, on every link */
             }
         }
     }
