@@ -2,6 +2,7 @@
 """Members come and go, through etcdctl and through strongroom, and what is refused."""
 
 import re
+import subprocess
 
 import pytest
 from cluster import Cluster, Pki, to_yaml, wait_for
@@ -232,3 +233,37 @@ def test_another_clusters_data_is_refused(settled, tmp_path):
         cluster.wait_ready()
     finally:
         other.close()
+
+
+def make_expired(pki, name):
+    """A certificate of the authority, as it should be, but for a day too old."""
+    request = pki.dir / f"{name}.csr"
+    extensions = pki.dir / f"{name}.ext"
+    extensions.write_text(f"subjectAltName=DNS:{name},IP:127.0.0.1\n"
+                          "extendedKeyUsage=serverAuth,clientAuth\n")
+    subprocess.run(["openssl", "req", "-new", "-key", pki.path(f"{name}.key"), "-subj",
+                    f"/CN={name}", "-out", request], check=True, capture_output=True)
+    subprocess.run(["openssl", "x509", "-req", "-in", request, "-CA", pki.path("ca.crt"), "-CAkey",
+                    pki.path("ca.key"), "-CAcreateserial", "-days", "-1", "-extfile", extensions,
+                    "-out", pki.dir / f"{name}-expired.crt"], check=True, capture_output=True)
+    return pki.path(f"{name}-expired.crt")
+
+
+def test_an_expired_certificate_is_refused(settled):
+    """By the others, with a reason that both sides log; the rest goes on."""
+    cluster = settled
+    node = cluster.followers()[0]
+    assert node.stop() == 0
+    config = node.config()
+    expired = make_expired(cluster.pki, node.name)
+    config["peer"]["tls"] = {**config["peer"]["tls"], "certificate": expired}
+    node.config_path.write_text(to_yaml(config) + "\n")
+    node.start()
+    others = [other for other in cluster.nodes if other is not node]
+    wait_for(lambda: "expired" in node.log() or not node.is_running(), "it to be told why")
+    assert "certificate" in node.log() and "expired" in node.log()
+    cluster.put("without-it", "1", nodes=others)
+    node.kill()
+    node.write_config()
+    node.start()
+    cluster.wait_ready()
