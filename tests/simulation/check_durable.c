@@ -80,6 +80,8 @@ void check_durable(struct world *world)
 {
     check_without_revision(world);
     for (size_t i = 0; i < world->count && !world_is_broken(world); i++) {
-        check_member_has_all(&world->members[i]);
+        if (roster_has(world, i)) {
+            check_member_has_all(&world->members[i]);
+        }
     }
 }

@@ -103,16 +103,22 @@ static void check_counter(struct member *member, struct sr_view *view, size_t ke
     }
 }
 
+static void check_counters(struct member *member)
+{
+    struct sr_view *view = NULL;
+    struct sr_err err;
+    sr_check(sr_view_open(member->store, &view, &err) == SR_OK);
+    for (size_t key = HISTORY_REGISTERS; key < HISTORY_PAIR; key++) {
+        check_counter(member, view, key);
+    }
+    sr_view_close(view);
+}
+
 void check_once(struct world *world)
 {
     for (size_t i = 0; i < world->count; i++) {
-        struct member *member = &world->members[i];
-        struct sr_view *view = NULL;
-        struct sr_err err;
-        sr_check(sr_view_open(member->store, &view, &err) == SR_OK);
-        for (size_t key = HISTORY_REGISTERS; key < HISTORY_PAIR; key++) {
-            check_counter(member, view, key);
+        if (roster_has(world, i)) {
+            check_counters(&world->members[i]);
         }
-        sr_view_close(view);
     }
 }

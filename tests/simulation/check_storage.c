@@ -116,8 +116,10 @@ void check_storage_opened(struct member *member, const struct sr_raftlog_state *
     }
     kept->term = state->term;
     kept->voted_for = state->voted_for;
-    /* What was written and not heard of is durable as well, or the birth's first entry will be. */
-    kept->written = state->last_index > 1 ? state->last_index : 1;
+    /* What was written and not heard of is durable as well; the first entry of a founder's log will
+     * be, once its core has started. */
+    bool founder = member->at < member->world->roster.founders;
+    kept->written = founder && state->last_index == 0 ? 1 : state->last_index;
     check_opened_state(member, state);
     check_entries(member, state);
 }

@@ -73,6 +73,10 @@ void clients_member_gone(struct world *world, struct member *member);
 /* What came while the member was paused is read by it first. */
 void clients_member_resumed(struct world *world, struct member *member);
 
+/* ---- clients_read.c ---- */
+
+/* The read of @client, now; false: what it asks for is compacted. */
+bool clients_serve(struct world *world, struct client *client);
 /* Read @key of @member as of @view; @at_revision 0: the newest. False: compacted. */
 bool clients_read_key(struct member *member, struct sr_view *view, size_t key, int64_t at_revision,
                       struct found *ret);

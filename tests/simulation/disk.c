@@ -160,6 +160,14 @@ static void sync_names(struct disk *disk)
     }
 }
 
+static void sync_file(struct disk_file *file, bool lies)
+{
+    file->synced_once = true;
+    if (!lies) {
+        forget_undo(file);
+    }
+}
+
 static int disk_sync(void *arg, int fd)
 {
     struct disk *disk = arg;
@@ -175,16 +183,12 @@ static int disk_sync(void *arg, int fd)
         world_trace(disk->world, "a sync fails");
         return gone(disk);
     }
-    if (world_has_bug(disk->world, WORLD_BUG_LYING_DISK)) {
-        return 0;
-    }
     sr_check(fstat(fd, &stat) == 0);
-    if (S_ISDIR(stat.st_mode)) {
+    bool lies = world_has_bug(disk->world, WORLD_BUG_LYING_DISK);
+    if (!S_ISDIR(stat.st_mode)) {
+        sync_file(file_of(disk, fd), lies);
+    } else if (!lies) {
         sync_names(disk);
-    } else {
-        struct disk_file *file = file_of(disk, fd);
-        forget_undo(file);
-        file->synced_once = true;
     }
     return 0;
 }

@@ -18,6 +18,7 @@ enum op_kind {
     OP_PAIR,    /* two keys in one transaction: never seen apart */
     OP_COUNT,   /* a put whose effects its key's version counts; always with a request id */
     OP_COMPACT, /* forget what is superseded */
+    OP_CLUSTER, /* the operator's: nobody waits for it */
     OP_READ,    /* linearizable */
     OP_SERIAL   /* what one member has, at a revision */
 };

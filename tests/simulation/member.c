@@ -129,13 +129,11 @@ static bool start_core(struct member *member, const struct sr_raftlog_state *sta
 {
     struct world *world = member->world;
     uint64_t ids[WORLD_MEMBERS_MAX];
-    for (size_t i = 0; i < world->count; i++) {
-        ids[i] = i + 1;
-    }
     struct sr_core_options options = {
         .self = member->id,
         .members = ids,
-        .member_count = world->count,
+        .member_count = roster_known(world, member->at, ids),
+        .joins = member->at >= world->roster.founders,
         .election_timeout_ms = ELECTION_MS,
         .log_state = *state,
         .log_bytes = sr_raftlog_disk_bytes(member->log),
@@ -193,6 +191,8 @@ bool member_start(struct member *member)
     member->paused = false;
     member->runs++;
     member->origin = member->id << 32 | member->runs;
+    member->record = (struct roster_record){0};
+    member->heard = (struct roster_record){0};
     member->curious = world_chance(world, 2);
     member_log_reset(member);
     member_state_reset(member);
@@ -211,6 +211,7 @@ bool member_start(struct member *member)
         world, "member %zu starts: entries %llu to %llu, state at %llu, term %llu", member->at + 1,
         (unsigned long long)state.first_index, (unsigned long long)state.last_index,
         (unsigned long long)sr_store_durable_index(member->store), (unsigned long long)state.term);
+    roster_applied(member);
     sr_core_turn_end(member->core);
     return true;
 }

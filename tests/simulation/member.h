@@ -14,6 +14,7 @@
 #include "storage/store.h"
 #include "storage/view.h"
 #include "tests/simulation/disk.h"
+#include "tests/simulation/roster.h"
 
 struct world;
 struct member_entry; /* committed, waiting to be applied */
@@ -43,7 +44,9 @@ struct member {
     uint64_t stop_at_ns;
     uint64_t start_at_ns; /* when it is started again */
     uint64_t runs;
-    bool failed; /* the core or storage said that the node must stop */
+    struct roster_record record; /* as told to the core */
+    struct roster_record heard;  /* of another */
+    bool failed;                 /* the core or storage said that the node must stop */
     struct sr_err failure;
 
     struct sr_core *core;

@@ -185,6 +185,7 @@ static void apply_one(struct member *member)
     } else if (is_new) {
         member->entries_applied++;
         check_state(member);
+        roster_applied(member);
     }
     free_entry(entry);
 }

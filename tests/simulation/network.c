@@ -149,7 +149,7 @@ static bool wants_up(const struct world *world, size_t from, size_t to)
 {
     const struct network_link *link = &world->network.links[from][to];
     return from != to && !link->up && !link->cut && runs(&world->members[from]) &&
-           runs(&world->members[to]);
+           runs(&world->members[to]) && roster_may_link(world, from, to);
 }
 
 static bool has_news(const struct world *world, size_t from, const struct network_link *link)
@@ -237,8 +237,12 @@ static void link_step(struct world *world, size_t from, size_t to)
     if (link->stalled_till != 0 && link->stalled_till <= world->now_ns) {
         end_stall(world, from, to);
     }
+    if (link->up && !roster_may_link(world, from, to)) {
+        network_reset(world, from, to);
+    }
     if (wants_up(world, from, to) && link->up_at_ns <= world->now_ns) {
         link->up = true;
+        roster_met(world, from, to);
         world_trace(world, "link %zu>%zu is up", from + 1, to + 1);
     }
     if (has_news(world, from, link)) {

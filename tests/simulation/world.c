@@ -77,6 +77,7 @@ static void step(struct world *world, uint64_t end_ns)
     }
     world_earlier(&next, clients_next(world));
     world_earlier(&next, faults_next(world));
+    world_earlier(&next, roster_next(world));
     if (next > end_ns) {
         world->now_ns = end_ns;
         return;
@@ -88,6 +89,7 @@ static void step(struct world *world, uint64_t end_ns)
     }
     clients_step(world);
     faults_step(world);
+    roster_step(world);
 }
 
 bool world_run_until(struct world *world, unsigned ms, bool (*done)(struct world *world))
@@ -130,9 +132,12 @@ static void open_world(struct world *world, const struct world_options *options)
     network_init(world);
     clients_init(world);
     faults_init(world);
+    roster_init(world);
     for (size_t i = 0; i < world->count; i++) {
         member_init(&world->members[i], world, i);
-        world->members[i].start_at_ns = world->now_ns + world_random(world, 500 * WORLD_MS);
+        world->members[i].start_at_ns = roster_has(world, i)
+                                            ? world->now_ns + world_random(world, 500 * WORLD_MS)
+                                            : WORLD_NEVER;
     }
 }
 
@@ -152,24 +157,29 @@ static bool at_rest(struct world *world)
     return clients_rest(world);
 }
 
-/* All run, hold the same log, and have applied all of it. */
+/* Whether a member that belongs to the cluster runs and has applied all of a log up to *last, which
+ * the first one sets. */
+static bool agrees(const struct member *member, uint64_t *last)
+{
+    struct sr_consensus_info info;
+    if (!member_info(member, &info)) {
+        return false;
+    }
+    *last = *last == 0 ? info.last_index : *last;
+    return info.last_index == *last && sr_store_applied_index(member->store) == *last;
+}
+
+/* All members run, hold the same log, and have applied all of it; they are those of the record. */
 static bool agreed(struct world *world)
 {
     uint64_t last = 0;
     for (size_t i = 0; i < world->count; i++) {
-        struct sr_consensus_info info;
-        if (!member_info(&world->members[i], &info)) {
-            return false;
-        }
-        if (i > 0 && info.last_index != last) {
-            return false;
-        }
-        last = info.last_index;
-        if (sr_store_applied_index(world->members[i].store) != last) {
+        if (roster_has(world, i) && !agrees(&world->members[i], &last)) {
             return false;
         }
     }
-    return world_leader(world) != WORLD_MEMBERS_MAX && last >= world->check.last;
+    return world_leader(world) != WORLD_MEMBERS_MAX && last >= world->check.last &&
+           roster_is_done(world);
 }
 
 /* Whole again, the cluster must answer everybody and agree; and so once more after all of it has
@@ -177,6 +187,7 @@ static bool agreed(struct world *world)
 static void settle(struct world *world)
 {
     faults_end(world);
+    world->roster.leaving = true;
     world->clients.leaving = true;
     if (!world_run_until(world, SETTLE_MS, at_rest)) {
         world_violate(world, "clients get no answers from a cluster that is whole");
@@ -211,6 +222,7 @@ static void summarise(const struct world *world, struct world_summary *ret)
         .unknown = world->clients.unknown,
         .leaders = world->check.reigns,
         .faults = world->faults.count,
+        .changes = world->roster.asked,
     };
     memcpy(ret->violation, world->violation, sizeof(ret->violation));
     for (size_t i = 0; i < world->count; i++) {

@@ -15,6 +15,7 @@
  *   network   links between members                                       network.c
  *   clients   operations and their history                                clients.c, history.c
  *   faults    what goes wrong, and when                                   faults.c
+ *   roster    members that come and go                              roster.c
  *   checks    the rules                                                   check_*.c
  */
 #ifndef SR_TESTS_SIMULATION_WORLD_H
@@ -30,6 +31,7 @@
 #include "tests/simulation/history.h"
 #include "tests/simulation/member.h"
 #include "tests/simulation/network.h"
+#include "tests/simulation/roster.h"
 
 #define WORLD_MEMBERS_MAX 5
 #define WORLD_MS          UINT64_C(1000000) /* in nanoseconds */
@@ -65,6 +67,7 @@ struct world {
     struct clients clients;
     struct history history;
     struct faults faults;
+    struct roster roster;
     struct check check;
     /* The trace. */
     uint64_t trace_hash;
@@ -84,6 +87,7 @@ struct world_summary {
     uint64_t starts;  /* of members */
     uint64_t leaders; /* terms that had one */
     uint64_t faults;
+    uint64_t changes; /* of members, asked for */
     char violation[512];
 };
 
