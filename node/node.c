@@ -338,6 +338,10 @@ static int start_admin(struct sr_node *node, struct sr_err *err)
         .overview = overview,
         .arg = node,
         .stopping = &node->stopping,
+        .cluster_id = node->dir.cluster_id,
+        .member_id = node->dir.member_id,
+        .image_sender = sr_images_sender_metrics(node->images),
+        .image_receiver = sr_images_receiver_metrics(node->images),
     };
     int status = sr_admin_start(&options, &node->admin, err);
     if (status != SR_OK) {

@@ -16,11 +16,13 @@
 #include "node/admin/exposition.h"
 #include "node/admin/health.h"
 #include "node/admin/metrics_page.h"
+#include "node/admin/standing_page.h"
 #include "node/net/address.h"
 
 #define CONNECTIONS_MAX      64
 #define CONNECTION_TIMEOUT_S 10
 #define CONNECTION_BYTES_MAX (32 * 1024)
+#define JSON                 "application/json"
 #define PLAIN                "text/plain; charset=utf-8"
 
 struct sr_admin {
@@ -97,16 +99,23 @@ static unsigned metrics(const struct sr_admin *admin, struct MHD_Connection *con
     return MHD_HTTP_OK;
 }
 
+static unsigned status(const struct sr_admin *admin, struct MHD_Connection *connection,
+                       struct sr_buf *page)
+{
+    (void)connection;
+    sr_status_page(&admin->options, page);
+    return MHD_HTTP_OK;
+}
+
 static const struct route {
     const char *path;
     const char *type;
     unsigned (*make)(const struct sr_admin *admin, struct MHD_Connection *connection,
                      struct sr_buf *page);
 } routes[] = {
-    {"/livez", PLAIN, livez},
-    {"/readyz", PLAIN, readyz},
-    {"/health", PLAIN, health},
-    {"/metrics", SR_EXPOSITION_TYPE, metrics},
+    {"/livez", PLAIN, livez},   {"/readyz", PLAIN, readyz},
+    {"/health", PLAIN, health}, {"/metrics", SR_EXPOSITION_TYPE, metrics},
+    {"/status", JSON, status},
 };
 
 static const struct route *find_route(const char *path)

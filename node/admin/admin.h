@@ -8,6 +8,8 @@
 
 #include "node/cluster/overview.h"
 #include "node/consensus/consensus.h"
+#include "node/image/receiver.h"
+#include "node/image/sender.h"
 #include "node/net/tls.h"
 #include "node/rpc/rpc.h"
 #include "storage/store.h"
@@ -26,6 +28,10 @@ struct sr_admin_options {
     const struct sr_rpc *rpc;
     void (*overview)(void *arg, struct sr_cluster_overview *ret); /* any thread */
     void *arg;
+    uint64_t cluster_id;
+    uint64_t member_id;
+    const struct sr_image_sender_metrics *image_sender; /* these two may be NULL */
+    const struct sr_image_receiver_metrics *image_receiver;
     const atomic_bool *stopping; /* readyz fails from then on */
 };
 

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "node/admin/exposition.h"
+#include "node/admin/standing_page.h"
 #include "proto/limits.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -304,6 +305,7 @@ void sr_metrics_page(const struct sr_admin_options *node, struct sr_buf *page)
     put_store(node, page);
     put_overview(node, page);
     put_peers(node, page);
+    sr_standing_metrics(node, page);
     put_clients(node, page);
     sr_process_metrics(page);
 }

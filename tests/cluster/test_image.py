@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A member that is further behind than the log reaches gets an image, whatever happens meanwhile."""
 
+import json
 import random
 import threading
 import time
+import urllib.request
 
 import pytest
 from cluster import Cluster, wait_for
@@ -65,11 +67,35 @@ def check_equal(cluster, node):
     assert node.status().header.revision == cluster.wait_leader().status().header.revision
 
 
+def page(node, path):
+    with urllib.request.urlopen(f"http://127.0.0.1:{node.admin_port}/{path}", timeout=20) as answer:
+        return answer.read().decode()
+
+
+def check_pages(cluster, node):
+    """/status and /metrics of any node tell the same."""
+    def settled():
+        return json.loads(page(node, "status"))["zones_survivable"] == 1
+    wait_for(settled, "all to be caught up")
+    status = json.loads(page(node, "status"))
+    assert status["node"] == node.name and not status["leads"] and status["alarms"] == []
+    assert status["fetching_image"] is None
+    assert {member["name"]: member["zone"] for member in status["members"]} == {
+        node.name: node.zone for node in cluster.nodes}
+    assert all(member["role"] == "voter" and member["up"] and member["image"] is None
+               for member in status["members"])
+    assert "\nstrongroom_cluster_zones_survivable 1\n" in page(node, "metrics")
+    sent = sum(int(page(other, "metrics").split("\nstrongroom_image_sent_bytes_total ")[1]
+                   .split()[0]) for other in cluster.nodes)
+    assert sent > 1_000_000
+
+
 def test_a_follower_gets_an_image(lagging):
     cluster, follower = lagging
     follower.start()
     wait_for(lambda: adopted(follower), "the follower to start from an image")
     check_equal(cluster, follower)
+    check_pages(cluster, follower)
     assert 'msg="sent"' in "".join(node.log() for node in cluster.nodes)
     # It is a member like the others: when it restarts, it starts from what it has.
     assert follower.stop() == 0

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "storage/cluster.h"
+
 struct fake_node fake;
 
 void fake_reset(void)
@@ -36,13 +38,63 @@ struct sr_admin_options fake_options(void)
                                      .rpc = (void *)&fake,
                                      .overview = overview,
                                      .arg = &fake,
-                                     .stopping = &fake.stopping};
+                                     .stopping = &fake.stopping,
+                                     .cluster_id = 0xc1,
+                                     .member_id = 1,
+                                     .image_sender = &fake.image_sender,
+                                     .image_receiver = &fake.image_receiver};
 }
 
 void sr_consensus_info(const struct sr_consensus *consensus, struct sr_consensus_info *ret_info)
 {
     (void)consensus;
     *ret_info = fake.info;
+}
+
+size_t sr_consensus_progress(const struct sr_consensus *consensus,
+                             struct sr_member_progress out[SR_MEMBERS_MAX], uint64_t *ret_age_ms)
+{
+    (void)consensus;
+    memcpy(out, fake.progress, sizeof(fake.progress));
+    *ret_age_ms = fake.progress_count == 0 ? UINT64_MAX : 120;
+    return fake.progress_count;
+}
+
+int sr_store_cluster(struct sr_store *store, Strongroom__ClusterRecord **ret, struct sr_err *err)
+{
+    static const char *const names[] = {"n1", "n2", "n\"3"};
+    static const char *const zones[] = {"a", "b", "c"};
+    (void)store;
+    (void)err;
+    Strongroom__MemberRecord members[3];
+    Strongroom__MemberRecord *pointers[3];
+    Strongroom__AlarmRecord alarm = STRONGROOM__ALARM_RECORD__INIT;
+    Strongroom__AlarmRecord *alarms[1] = {&alarm};
+    Strongroom__ClusterRecord record = STRONGROOM__CLUSTER_RECORD__INIT;
+    for (size_t i = 0; i < 3; i++) {
+        strongroom__member_record__init(&members[i]);
+        members[i].id = i + 1;
+        members[i].name = (char *)(uintptr_t)names[i];
+        members[i].zone = (char *)(uintptr_t)zones[i];
+        members[i].peer_address = (char *)(uintptr_t) "127.0.0.1:2380";
+        members[i].voter = true;
+        members[i].feature_level = 2;
+        pointers[i] = &members[i];
+    }
+    alarm.member_id = 3;
+    alarm.alarm = 2;
+    alarm.index = 77;
+    if (fake.has_record) {
+        record.epoch = 5;
+        record.n_members = 3;
+        record.members = pointers;
+        record.n_alarms = 1;
+        record.alarms = alarms;
+    }
+    uint8_t packed[1024];
+    size_t size = strongroom__cluster_record__pack(&record, packed); /* a few hundred bytes */
+    *ret = strongroom__cluster_record__unpack(NULL, size, packed);
+    return SR_OK;
 }
 
 const struct sr_consensus_metrics *sr_consensus_metrics(const struct sr_consensus *consensus)

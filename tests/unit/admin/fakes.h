@@ -16,6 +16,11 @@ struct fake_node {
     struct sr_cluster_overview overview;
     struct sr_peer_metrics peers[3];
     struct sr_rpc_metrics rpc;
+    struct sr_image_sender_metrics image_sender;
+    struct sr_image_receiver_metrics image_receiver;
+    struct sr_member_progress progress[3];
+    size_t progress_count;
+    bool has_record; /* of n1, n2 and n3 in zones a, b and c, with an alarm of n3 */
     int store_status;
     bool has_space;
     atomic_bool stopping;

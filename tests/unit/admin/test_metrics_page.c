@@ -11,6 +11,7 @@
 
 #include "node/admin/exposition.h"
 #include "node/admin/metrics_page.h"
+#include "node/admin/standing_page.h"
 #include "tests/unit/admin/fakes.h"
 #include "tests/unit/cmocka.h"
 
@@ -301,6 +302,70 @@ static void test_peers(void **state)
     expect("peer_round_trip_seconds_bucket", "peer=\"n3\",le=\"+Inf\"", 1);
 }
 
+static void stand(void)
+{
+    fake.has_record = true;
+    fake.progress_count = 3;
+    for (uint64_t i = 0; i < 3; i++) {
+        fake.progress[i] = (struct sr_member_progress){.id = i + 1,
+                                                       .role = SR_ROLE_VOTER,
+                                                       .up = true,
+                                                       .caught_up = i < 2,
+                                                       .match_index = 1000 - 100 * i};
+    }
+    fake.progress[2].image_bytes = 7;
+    fake.progress[2].image_total = 70;
+}
+
+static void test_standing(void **state)
+{
+    (void)state;
+    stand();
+    sr_gauge_set(&fake.image_sender.sending, 1);
+    sr_count(&fake.image_receiver.received_bytes, 12);
+    read_page();
+    expect("member_lag_entries", "member=\"n2\",id=\"0000000000000002\",zone=\"b\"", 100);
+    expect("member_caught_up", "member=\"n2\",id=\"0000000000000002\",zone=\"b\"", 1);
+    expect("member_image_bytes", "member=\"n\\\"3\",id=\"0000000000000003\",zone=\"c\"", 7);
+    expect("alarm", "id=\"0000000000000003\",alarm=\"CORRUPT\"", 1);
+    expect("images_sending", "", 1);
+    expect("image_received_bytes_total", "", 12);
+    fake.progress_count = 0; /* no word of a leader */
+    read_page();
+    assert_null(find("strongroom_member_up", "member=\"n2\",id=\"0000000000000002\",zone=\"b\""));
+}
+
+static void has(const struct sr_buf *page, const char *text)
+{
+    if (strstr((const char *)page->data, text) == NULL) {
+        fail_msg("%s is not in %s", text, (const char *)page->data);
+    }
+}
+
+static void test_status(void **state)
+{
+    (void)state;
+    struct sr_admin_options options = fake_options();
+    struct sr_buf page = {0};
+    sr_status_page(&options, &page);
+    sr_buf_append_u8(&page, 0);
+    has(&page, "\"node\":\"n1\",\"zone\":\"a\",\"cluster\":\"test\"");
+    has(&page, "\"zones_survivable\":null");
+    has(&page, "\"members\":[],");
+    sr_buf_clear(&page);
+    stand();
+    sr_gauge_set(&fake.image_receiver.receiving, 1);
+    sr_gauge_set(&fake.image_receiver.image_bytes, 3);
+    sr_status_page(&options, &page);
+    sr_buf_append_u8(&page, 0);
+    has(&page, "\"zones_survivable\":0");
+    has(&page, "\"fetching_image\":{\"bytes\":3,\"total_bytes\":0}");
+    has(&page, "{\"id\":\"0000000000000003\",\"name\":\"n\\u00223\",\"zone\":\"c\"");
+    has(&page, "\"lag_entries\":200,\"image\":{\"bytes\":7,\"total_bytes\":70}");
+    has(&page, "{\"member\":\"0000000000000003\",\"alarm\":\"CORRUPT\",\"index\":77}");
+    sr_buf_close(&page);
+}
+
 static void test_methods(void **state)
 {
     (void)state;
@@ -361,6 +426,8 @@ int main(void)
         cmocka_unit_test_setup(test_histogram_is_cumulative, setup),
         cmocka_unit_test_setup(test_histograms_that_are_promised, setup),
         cmocka_unit_test_setup(test_peers, setup),
+        cmocka_unit_test_setup(test_standing, setup),
+        cmocka_unit_test_setup(test_status, setup),
         cmocka_unit_test_setup(test_methods, setup),
         cmocka_unit_test_setup(test_process, setup),
         cmocka_unit_test_setup(test_labels_are_escaped, setup),
