@@ -9,7 +9,8 @@ import signal
 import struct
 import subprocess
 
-from cluster import BUILD
+import grpc
+from cluster import BUILD, wait_for
 from etcd3.etcdrpc import rpc_pb2, rpc_pb2_grpc
 
 CLOCK_SHIFT = BUILD / "tests" / "cluster" / "libclock_shift.so"
@@ -210,6 +211,63 @@ def move_leader(cluster, chooser):
             rpc_pb2_grpc.MaintenanceStub(channel).MoveLeader.future(
                 rpc_pb2.MoveLeaderRequest(targetID=status.header.member_id), timeout=5).exception()
     return f"leader moved from {leader.name} to {target.name}", lambda: None
+
+
+def _member_call(cluster, call):
+    """Of any node that does it, until one does; what it answered."""
+    errors = []
+
+    def done():
+        for node in cluster.nodes:
+            if node.is_running():
+                with node.channel() as channel:
+                    try:
+                        return call(rpc_pb2_grpc.ClusterStub(channel))
+                    except grpc.RpcError as error:
+                        errors.append(error.details())
+        return None
+    try:
+        return wait_for(done, "members to be changed")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {errors[-3:]}") from None
+
+
+def add_member(cluster, chooser):
+    """One that never comes: it has no vote until it has caught up. Removed again afterwards."""
+    url = f"https://{cluster.network.subnet}.200:{chooser.randrange(1, 65536)}"
+
+    def add(stub):
+        listed = stub.MemberList(rpc_pb2.MemberListRequest(), timeout=2)
+        for member in listed.members:  # the answer of an attempt before was lost
+            if url in member.peerURLs:
+                return member.ID
+        return stub.MemberAdd(rpc_pb2.MemberAddRequest(peerURLs=[url]), timeout=5).member.ID
+    member_id = _member_call(cluster, add)
+
+    def remove(stub):
+        try:
+            stub.MemberRemove(rpc_pb2.MemberRemoveRequest(ID=member_id), timeout=5)
+        except grpc.RpcError as error:
+            if error.code() != grpc.StatusCode.NOT_FOUND:
+                raise
+        return True
+    return f"member {member_id:x} added", lambda: _member_call(cluster, remove)
+
+
+FILLER_BYTES = 300_000
+FILLER_VALUES = 70
+
+
+def leave_behind(cluster, chooser):
+    """A follower is away while more is written than the log keeps: it needs an image."""
+    node = follower_of(cluster, chooser)
+    node.kill()
+    with leader_of(cluster).channel() as channel:
+        stub = rpc_pb2_grpc.KVStub(channel)
+        for i in range(FILLER_VALUES):
+            stub.Put(rpc_pb2.PutRequest(key=f"filler/{i}".encode(),
+                                        value=chooser.randbytes(FILLER_BYTES)), timeout=30)
+    return f"{node.name} killed and left behind", node.start
 
 
 NETWORK_FAULTS = [part_leader, part_two_zones, deafen_leader, mute_leader, deafen_follower,

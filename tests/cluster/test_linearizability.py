@@ -26,9 +26,9 @@ ROUND_S = 180  # a history is judged this often
 STOPPED_S = 5
 
 ALL_FAULTS = [*faults.PROCESS_FAULTS, *faults.NETWORK_FAULTS, faults.jump_clocks,
-              faults.fill_disk, faults.move_leader]
-SMALL = {"memtable_entries": 2000, "unindexed_entries": 4000, "log_segment_bytes": 1 << 20,
-         "log_keep_bytes": 64 << 20}
+              faults.fill_disk, faults.move_leader, faults.add_member, faults.leave_behind]
+SMALL = {"memtable_entries": 2000, "unindexed_entries": 4000, "log_segment_bytes": 256 << 10,
+         "log_keep_bytes": 0}
 
 no_network = why_not()
 needs_network = pytest.mark.skipif(no_network is not None,
