@@ -21,12 +21,14 @@ enum sr_api_error service_change_allowed(const struct sr_service *service,
                                          const Strongroom__ClusterRecord *record)
 {
     const struct sr_service_context *context = service->context;
-    unsigned level =
-        context->feature_level == NULL ? SR_FEATURE_LEVEL : context->feature_level(context->arg);
-    if (level < SR_FEATURE_LEVEL_CLUSTER) {
-        return SR_API_CLUSTER_LEVEL;
+    unsigned level = SR_FEATURE_LEVEL;
+    if (record->epoch > 0) {
+        return SR_API_NONE; /* all members knew what a record is when it came */
     }
-    return record->epoch == 0 ? SR_API_CLUSTER_UNKNOWN : SR_API_NONE;
+    if (context->feature_level != NULL) {
+        level = context->feature_level(context->arg);
+    }
+    return level < SR_FEATURE_LEVEL_CLUSTER ? SR_API_CLUSTER_LEVEL : SR_API_CLUSTER_UNKNOWN;
 }
 
 Strongroom__ClusterRecord *service_change_open(struct sr_service *service, struct sr_call *call)
