@@ -53,6 +53,12 @@ static void on_lost_page(int number)
     _exit(EXIT_DISK);
 }
 
+/* A sanitizer says more about a crash than we could. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+static void handle_crashes(void)
+{
+}
+#else
 /* LMDB believes the structure of its pages; when it changes on the disk under it, this may come of
  * it. It may as well be a bug, so the signal goes on to make a core of it. */
 static void on_crash(int number)
@@ -65,14 +71,18 @@ static void on_crash(int number)
     raise(number); /* with its default action: SA_RESETHAND */
 }
 
+static void handle_crashes(void)
+{
+    struct sigaction crash = {.sa_handler = on_crash, .sa_flags = SA_RESETHAND | SA_NODEFER};
+    sr_check(sigaction(SIGSEGV, &crash, NULL) == 0);
+}
+#endif
+
 static void handle_lost_pages(void)
 {
     struct sigaction lost = {.sa_handler = on_lost_page};
     sr_check(sigaction(SIGBUS, &lost, NULL) == 0);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-    struct sigaction crash = {.sa_handler = on_crash, .sa_flags = SA_RESETHAND | SA_NODEFER};
-    sr_check(sigaction(SIGSEGV, &crash, NULL) == 0);
-#endif
+    handle_crashes();
 }
 
 static void handle_signals(void)
