@@ -15,6 +15,7 @@ int command_status(int argc, char **argv);
 /* A subcommand of member, with a file of its own: argv[0] is its name. */
 int command_member_wait(int argc, char **argv);
 int command_rebuild(int argc, char **argv);
+int command_recover(int argc, char **argv);
 int command_drain(int argc, char **argv);
 int command_move_leader(int argc, char **argv);
 

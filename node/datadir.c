@@ -304,6 +304,29 @@ int sr_datadir_open(const struct sr_config *config, struct sr_datadir *ret_dir, 
     return SR_OK;
 }
 
+int sr_datadir_identity(const char *path, uint64_t *ret_cluster_id, uint64_t *ret_member_id,
+                        struct sr_err *err)
+{
+    struct sr_datadir dir = {.lock_fd = -1};
+    char text[FORMAT_TEXT_MAX];
+    if (snprintf(dir.path, sizeof(dir.path), "%s", path) >= (int)sizeof(dir.path)) {
+        return sr_err_set(err, SR_INVALID, "%s: path is too long", path);
+    }
+    int status = read_format_text(&dir, text, err);
+    if (status == SR_NOT_FOUND) {
+        return sr_err_set(err, SR_NOT_FOUND, "there is no data directory of a node");
+    }
+    if (status == SR_OK) {
+        /* Whatever it says is what is expected; the rest is checked. */
+        (void)read_field(text, "cluster", 16, &dir.cluster_id);
+        (void)read_field(text, "member", 16, &dir.member_id);
+        status = check_format(&dir, text, err);
+    }
+    *ret_cluster_id = dir.cluster_id;
+    *ret_member_id = dir.member_id;
+    return status;
+}
+
 int sr_datadir_mark_started(struct sr_datadir *dir, struct sr_err *err)
 {
     if (dir->started) {

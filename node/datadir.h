@@ -39,6 +39,9 @@ struct sr_datadir {
  * SR_REFUSED (in use; another cluster's or member's), SR_REMOVED, SR_FORMAT (newer, or not ours),
  * SR_KEY, SR_CORRUPT (a part is missing), SR_IO. */
 int sr_datadir_open(const struct sr_config *config, struct sr_datadir *ret_dir, struct sr_err *err);
+/* Whose directory @path is. Reads only. SR_NOT_FOUND, SR_FORMAT, SR_CORRUPT, SR_REMOVED, SR_IO. */
+int sr_datadir_identity(const char *path, uint64_t *ret_cluster_id, uint64_t *ret_member_id,
+                        struct sr_err *err);
 /* Remember, synced, that the log has been started. */
 int sr_datadir_mark_started(struct sr_datadir *dir, struct sr_err *err);
 /* Remember, synced, that the cluster has removed this member: the directory is never opened again

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * DIR/joined: what the cluster told a node that came later. Inside node/cluster only.
+ * DIR/joined: what the cluster told a node that came later. Inside node/cluster, and for
+ * node/recover, which makes one.
  */
 #ifndef SR_NODE_CLUSTER_JOINED_H
 #define SR_NODE_CLUSTER_JOINED_H

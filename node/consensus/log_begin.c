@@ -101,3 +101,17 @@ int sr_log_begin_after(struct sr_raftlog *log, const struct sr_raftlog_state *st
     }
     return status;
 }
+
+void sr_log_configuration_of_one(uint64_t id, struct sr_buf *out)
+{
+    struct raft_configuration conf;
+    struct raft_buffer encoded;
+    char address[24];
+    sr_core_address(id, address);
+    raft_configuration_init(&conf);
+    sr_check(raft_configuration_add(&conf, id, address, RAFT_VOTER) == 0);
+    sr_check(raft_configuration_encode(&conf, &encoded) == 0);
+    sr_buf_append(out, encoded.base, encoded.len);
+    raft_free(encoded.base);
+    raft_configuration_close(&conf);
+}

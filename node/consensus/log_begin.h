@@ -23,4 +23,7 @@ int sr_log_is_beyond(struct sr_raftlog *log, const struct sr_raftlog_state *stat
 int sr_log_begin_after(struct sr_raftlog *log, const struct sr_raftlog_state *state,
                        const struct sr_store_point *point, struct sr_err *err);
 
+/* The configuration of a cluster whose only voter is @id, in libraft's packing, appended. */
+void sr_log_configuration_of_one(uint64_t id, struct sr_buf *out);
+
 #endif
