@@ -25,7 +25,8 @@ int sr_store_cluster(struct sr_store *store, Strongroom__ClusterRecord **ret, st
 enum {
     SR_ALARM_NO_SPACE = 1,
     SR_ALARM_CORRUPT = 2,
-    SR_ALARM_CORRUPT_HERE = 4 /* it accuses this member: it must not serve */
+    SR_ALARM_CORRUPT_HERE = 4, /* it accuses this member: it must not serve */
+    SR_ALARM_NO_PUTS = 8       /* NOSPACE leaves no majority of the voters (decision 0015) */
 };
 unsigned sr_store_alarms(const struct sr_store *store);
 

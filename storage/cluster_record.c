@@ -13,6 +13,21 @@
 
 /* ---- One record ---- */
 
+/* Whether more than half of the voters' disks have room. */
+static bool majority_has_space(const Strongroom__ClusterRecord *record)
+{
+    size_t voters = 0;
+    size_t full = 0;
+    for (size_t i = 0; i < record->n_members; i++) {
+        voters += record->members[i]->voter;
+        for (size_t k = 0; record->members[i]->voter && k < record->n_alarms; k++) {
+            full += record->alarms[k]->member_id == record->members[i]->id &&
+                    record->alarms[k]->alarm == ETCDSERVERPB__ALARM_TYPE__NOSPACE;
+        }
+    }
+    return voters == 0 || voters - full > voters / 2;
+}
+
 static unsigned alarms_of(const Strongroom__ClusterRecord *record, uint64_t own_id)
 {
     unsigned alarms = 0;
@@ -24,7 +39,7 @@ static unsigned alarms_of(const Strongroom__ClusterRecord *record, uint64_t own_
             alarms |= SR_ALARM_CORRUPT | (alarm->member_id == own_id ? SR_ALARM_CORRUPT_HERE : 0u);
         }
     }
-    return alarms;
+    return majority_has_space(record) ? alarms : alarms | SR_ALARM_NO_PUTS;
 }
 
 static bool is_in_bounds(const Strongroom__ClusterRecord *record)
@@ -227,7 +242,7 @@ enum sr_api_error sr_cluster_refuses(const struct sr_store *store,
     if ((alarms & SR_ALARM_CORRUPT) != 0) {
         return SR_API_CORRUPT;
     }
-    return (alarms & SR_ALARM_NO_SPACE) != 0 && has_put(command) ? SR_API_NO_SPACE : SR_API_NONE;
+    return (alarms & SR_ALARM_NO_PUTS) != 0 && has_put(command) ? SR_API_NO_SPACE : SR_API_NONE;
 }
 
 /* ---- Any thread ---- */

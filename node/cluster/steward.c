@@ -23,7 +23,9 @@ struct sr_steward {
     atomic_uint feature_level;
     uint64_t change_after_ms; /* no founding or publishing before */
     struct sr_preference preference;
-    bool accused; /* and said so */
+    bool accused;            /* and said so */
+    bool lacked_space;       /* at the last round */
+    uint64_t alarm_after_ms; /* no NOSPACE raised or cleared before */
     /* The replica check. */
     uint64_t checked_at_ms; /* when one was last asked for; 0: never */
     uint64_t checking_since_ms;
@@ -156,6 +158,53 @@ static void keep_record(struct sr_steward *steward, uint64_t now_ms, bool leads,
     }
 }
 
+/* ---- Space ---- */
+
+static bool has_alarm(const Strongroom__ClusterRecord *record, uint64_t member, uint32_t type)
+{
+    for (size_t i = 0; i < record->n_alarms; i++) {
+        if (record->alarms[i]->member_id == member && record->alarms[i]->alarm == type) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* This node's own NOSPACE follows its disk: what has been so for two rounds goes to the record, so
+ * that all members know. */
+static void keep_space_alarm(struct sr_steward *steward, uint64_t now_ms,
+                             const Strongroom__ClusterRecord *record)
+{
+    Strongroom__ClusterChange change = STRONGROOM__CLUSTER_CHANGE__INIT;
+    Strongroom__AlarmRecord alarm = STRONGROOM__ALARM_RECORD__INIT;
+    bool lacks = env_of(steward)->lacks_space(env_of(steward)->arg);
+    bool settled = lacks == steward->lacked_space;
+    steward->lacked_space = lacks;
+    if (!settled || now_ms < steward->alarm_after_ms ||
+        find(record, steward->options.self) == NULL ||
+        lacks == has_alarm(record, steward->options.self, ETCDSERVERPB__ALARM_TYPE__NOSPACE)) {
+        return;
+    }
+    alarm.member_id = steward->options.self;
+    alarm.alarm = ETCDSERVERPB__ALARM_TYPE__NOSPACE;
+    change.change_case =
+        lacks ? STRONGROOM__CLUSTER_CHANGE__CHANGE_RAISE : STRONGROOM__CLUSTER_CHANGE__CHANGE_CLEAR;
+    if (lacks) {
+        change.raise = &alarm;
+    } else {
+        change.clear = &alarm;
+    }
+    enum sr_api_error error = env_of(steward)->change(env_of(steward)->arg, &change);
+    if (error == SR_API_NONE) {
+        sr_log(lacks ? SR_LOG_WARN : SR_LOG_INFO, "steward",
+               lacks ? "alarm raised: the disk is short of space"
+                     : "alarm cleared: the disk has space again",
+               "");
+    } else { /* with a full log the outcome stays unknown until there is space */
+        steward->alarm_after_ms = now_ms + RETRY_MS;
+    }
+}
+
 /* ---- Replica check ---- */
 
 static void accuse(struct sr_steward *steward, uint64_t member, uint64_t index)
@@ -257,15 +306,11 @@ static void check_replicas(struct sr_steward *steward, uint64_t now_ms, bool lea
 
 /* ---- Leadership ---- */
 
-static bool is_accused(const Strongroom__ClusterRecord *record, uint64_t member)
+/* One whose state is in doubt or whose disk is full is no leader to wish for. */
+static bool has_any_alarm(const Strongroom__ClusterRecord *record, uint64_t member)
 {
-    for (size_t i = 0; i < record->n_alarms; i++) {
-        if (record->alarms[i]->member_id == member &&
-            record->alarms[i]->alarm == ETCDSERVERPB__ALARM_TYPE__CORRUPT) {
-            return true;
-        }
-    }
-    return false;
+    return has_alarm(record, member, ETCDSERVERPB__ALARM_TYPE__CORRUPT) ||
+           has_alarm(record, member, ETCDSERVERPB__ALARM_TYPE__NOSPACE);
 }
 
 /* The members of the record as the leader sees them; none while nothing recent is known. */
@@ -288,7 +333,7 @@ static size_t look_around(const struct sr_steward *steward, const Strongroom__Cl
                                         .zone = member->zone,
                                         .voter = progress[i].role == SR_ROLE_VOTER,
                                         .healthy = progress[i].up && progress[i].caught_up &&
-                                                   !is_accused(record, member->id)};
+                                                   !has_any_alarm(record, member->id)};
         }
     }
     return count;
@@ -351,6 +396,7 @@ void sr_steward_tick(struct sr_steward *steward)
     atomic_store(&steward->feature_level, lowest_level(steward, record));
     note_accusation(steward);
     keep_record(steward, now_ms, leads, record);
+    keep_space_alarm(steward, now_ms, record);
     check_replicas(steward, now_ms, leads, record);
     prefer(steward, now_ms, leads, record);
     strongroom__cluster_record__free_unpacked(record, NULL);

@@ -36,6 +36,8 @@ struct sr_steward_env {
     void (*report)(void *arg, const struct sr_store_check *check);
     size_t (*reports)(void *arg, struct sr_replica_report out[SR_MEMBERS_MAX]);
     void (*move_leader)(void *arg, uint64_t member);
+    /* Whether this node's disk has no room for puts. */
+    bool (*lacks_space)(void *arg);
     void *arg;
 };
 

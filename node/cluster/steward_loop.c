@@ -91,6 +91,14 @@ static void move_leader(void *arg, uint64_t member)
     sr_consensus_move_leader(loop->options.consensus, member);
 }
 
+static bool lacks_space(void *arg)
+{
+    const struct sr_steward_loop *loop = arg;
+    struct sr_consensus_info info;
+    sr_consensus_info(loop->options.consensus, &info);
+    return info.log_full || !sr_store_has_space(loop->options.store);
+}
+
 /* ---- What the configuration says ---- */
 
 static int compare_ids(const void *a, const void *b)
@@ -173,6 +181,7 @@ struct sr_steward_loop *sr_steward_loop_start(const struct sr_steward_loop_optio
                 .report = report,
                 .reports = reports,
                 .move_leader = move_leader,
+                .lacks_space = lacks_space,
                 .arg = loop},
     };
     loop->steward = sr_steward_new(&steward);

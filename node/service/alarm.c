@@ -2,8 +2,8 @@
  *
  * The Maintenance service's Alarm. There are two kinds: those of the cluster record, which are
  * raised by the replica check or by hand, hold for the whole cluster and stay until they are
- * cleared; and this member's own NOSPACE, which comes and goes with the free space of its disk and
- * cannot be cleared.
+ * cleared; and NOSPACE, which each member raises and clears for itself as the free space of its
+ * disk comes and goes (decision 0015). This member's own is shown before the record has it.
  */
 #include "node/service/internal.h"
 #include "storage/cluster.h"

@@ -155,6 +155,8 @@ struct service_pending *service_propose(struct sr_service *service, struct sr_ca
                                         Strongroom__Command *command, enum service_kind kind);
 /* Whether this node's disk has room for puts: in its database and in its log. */
 bool service_has_space(const struct sr_service_context *context);
+/* And more than half of the voters' disks have, as their alarms say. */
+bool service_takes_puts(const struct sr_service *service);
 void service_put(struct sr_service *service, struct sr_call *call, ProtobufCMessage *message);
 void service_delete_range(struct sr_service *service, struct sr_call *call,
                           ProtobufCMessage *message);

@@ -71,7 +71,7 @@ void service_txn(struct sr_service *service, struct sr_call *call, ProtobufCMess
 {
     Etcdserverpb__TxnRequest *request = (Etcdserverpb__TxnRequest *)message;
     enum sr_api_error error = SR_API_NONE;
-    if (sr_txn_has_put(request) && !service_has_space(service->context)) {
+    if (sr_txn_has_put(request) && !service_takes_puts(service)) {
         error = SR_API_NO_SPACE;
     } else {
         error = sr_validate_txn(request);

@@ -9,6 +9,7 @@
 #include "node/service/internal.h"
 #include "proto/command.pb-c.h"
 #include "proto/validate.h"
+#include "storage/cluster.h"
 
 /* etcd's: commit further ahead of apply than this many entries, and writes are refused. */
 #define BACKLOG_ENTRIES_MAX 5000
@@ -25,6 +26,12 @@ bool service_has_space(const struct sr_service_context *context)
     struct sr_consensus_info info;
     sr_consensus_info(context->consensus, &info);
     return sr_store_has_space(context->store) && !info.log_full;
+}
+
+bool service_takes_puts(const struct sr_service *service)
+{
+    return service_has_space(service->context) &&
+           (sr_store_alarms(service->context->store) & SR_ALARM_NO_PUTS) == 0;
 }
 
 static struct sr_proposal *pack_proposal(const Strongroom__Command *command, size_t size)
@@ -77,7 +84,7 @@ void service_put(struct sr_service *service, struct sr_call *call, ProtobufCMess
 {
     Etcdserverpb__PutRequest *request = (Etcdserverpb__PutRequest *)message;
     enum sr_api_error error = SR_API_NO_SPACE;
-    if (service_has_space(service->context)) {
+    if (service_takes_puts(service)) {
         error = sr_validate_put(request);
     }
     if (error != SR_API_NONE) {

@@ -87,9 +87,11 @@ def shows_alarm(node, of):
 
 
 def expect_short(node):
-    """What a node that is short of space says and does."""
+    """What a node that is short of space says and does, and what the others say of it."""
     wait_for(lambda: refuses_puts(node), f"{node.name} to refuse puts")
     assert shows_alarm(node, node)
+    for other in node.cluster.nodes:
+        wait_for(lambda other=other: shows_alarm(other, node), f"{other.name} to know")
     status = node.cluster.etcdctl_json("endpoint", "status", nodes=[node])
     assert any("alarm:NOSPACE" in error for error in status[0]["Status"]["errors"])
     code, page = admin(node, "/health")
@@ -100,7 +102,8 @@ def expect_short(node):
 
 def expect_room(node):
     wait_for(lambda: put(node, "probe") is None, f"{node.name} to take puts again")
-    wait_for(lambda: not shows_alarm(node, node), f"{node.name} to clear its alarm")
+    for other in node.cluster.nodes:
+        wait_for(lambda other=other: not shows_alarm(other, node), f"{other.name} to know")
     assert admin(node, "/health")[0] == 200
 
 

@@ -25,6 +25,7 @@ static struct world {
     size_t changes;
     enum sr_api_error refuse; /* every change; NONE: apply it */
     uint64_t moved_to;
+    bool lacks_space;
 } world;
 
 static uint64_t now_ms(void *arg)
@@ -91,6 +92,12 @@ static void move_leader(void *arg, uint64_t member)
     world.moved_to = member;
 }
 
+static bool lacks_space(void *arg)
+{
+    (void)arg;
+    return world.lacks_space;
+}
+
 static const char *const preferred[] = {"c"};
 
 static void new_steward(unsigned feature_level)
@@ -110,7 +117,8 @@ static void new_steward(unsigned feature_level)
                 .change = change_it,
                 .report = report,
                 .reports = reports,
-                .move_leader = move_leader},
+                .move_leader = move_leader,
+                .lacks_space = lacks_space},
     };
     sr_steward_free(world.steward);
     world.steward = sr_steward_new(&options);
@@ -389,10 +397,65 @@ static void the_accused_does_not_lead(void **state)
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
+/* ---- Space ---- */
+
+static size_t alarms_now(void)
+{
+    Strongroom__ClusterRecord *record = NULL;
+    struct sr_err err;
+    assert_int_equal(sr_store_cluster(world.fixture->store, &record, &err), SR_OK);
+    size_t count = record->n_alarms;
+    if (count > 0) {
+        assert_int_equal(record->alarms[0]->member_id, FIXTURE_MEMBER);
+        assert_int_equal(record->alarms[0]->alarm, ETCDSERVERPB__ALARM_TYPE__NOSPACE);
+    }
+    strongroom__cluster_record__free_unpacked(record, NULL);
+    return count;
+}
+
+static void all_learn_that_the_disk_is_full(void **state)
+{
+    (void)state;
+    world.leads = true;
+    rounds(2);
+    world.leads = false; /* each does it for itself */
+    world.lacks_space = true;
+    rounds(1);
+    world.lacks_space = false; /* came and went */
+    rounds(5);
+    assert_int_equal(world.changes, 1);
+    world.lacks_space = true;
+    rounds(2);
+    assert_int_equal(alarms_now(), 1);
+    rounds(20);
+    assert_int_equal(world.changes, 2);
+    world.lacks_space = false;
+    rounds(2);
+    assert_int_equal(alarms_now(), 0);
+    rounds(20);
+    assert_int_equal(world.changes, 3);
+}
+
+static void an_alarm_that_is_not_heard_is_raised_again(void **state)
+{
+    (void)state;
+    world.leads = true;
+    rounds(2);
+    world.refuse = SR_API_TIMED_OUT;
+    world.lacks_space = true;
+    rounds(12);
+    assert_in_range(world.changes, 3, 4); /* not each second */
+    world.refuse = SR_API_NONE;
+    rounds(6);
+    assert_int_equal(alarms_now(), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_leader_founds_the_record),
+        TEST(all_learn_that_the_disk_is_full),
+        TEST(an_alarm_that_is_not_heard_is_raised_again),
         TEST(nobody_is_taken_by_surprise),
         TEST(a_node_held_back_changes_nothing),
         TEST(the_lowest_in_the_record_counts),

@@ -453,9 +453,16 @@ static void an_alarm_stops_puts(void **state)
     struct test_call *test = alarm_call(world, ACTIVATE, 5, NO_SPACE);
     settle(world);
     assert_int_equal(alarms_in(test, 5), 1);
+    test = alarm_call(world, ACTIVATE, 7, NO_SPACE);
+    settle(world);
+    assert_int_equal(alarms_in(test, 7), 1);
     struct test_call *write = call_put(world, "k", "v");
     settle(world);
     expect_error(write, SR_API_NO_SPACE);
+    test = alarm_call(world, DEACTIVATE, 7, NO_SPACE);
+    settle(world);
+    assert_int_equal(alarms_in(test, 7), 1);
+    put(world, "k", "v"); /* a majority has room */
     test = alarm_call(world, ACTIVATE, 6, NO_SPACE);
     settle(world);
     expect_error(test, SR_API_MEMBER_NOT_FOUND);

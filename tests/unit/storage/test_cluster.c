@@ -297,18 +297,22 @@ static void corruption_stops_all_changes(void **state)
     applied(fixture, put_text("k", "w"));
 }
 
-static void no_space_stops_puts(void **state)
+static void no_space_of_a_majority_stops_puts(void **state)
 {
     struct fixture *fixture = *state;
     applied(fixture, init_voters(3));
     applied(fixture, put_text("k", "v"));
     applied(fixture, raise_alarm(3, NO_SPACE));
+    applied(fixture, put_text("k", "w")); /* the others have room */
+    applied(fixture, raise_alarm(1, NO_SPACE));
+    assert_int_equal(sr_store_alarms(fixture->store), SR_ALARM_NO_SPACE | SR_ALARM_NO_PUTS);
     apply_fails(fixture, put_text("k", "w"), SR_API_NO_SPACE);
     apply_fails(fixture, txn(otherwise(txn_request(), op_put(put_request("k", "w")))),
                 SR_API_NO_SPACE);
     applied(fixture, del(delete_request("k", "")));
     applied(fixture, compact(2));
     applied(fixture, clear_alarm(3, NO_SPACE));
+    assert_int_equal(sr_store_alarms(fixture->store), SR_ALARM_NO_SPACE);
     applied(fixture, put_text("k", "w"));
 }
 
@@ -485,7 +489,7 @@ int main(void)
         commands_test(alarms_are_raised_and_cleared),
         commands_test(an_index_in_an_alarm_is_kept),
         commands_test(corruption_stops_all_changes),
-        commands_test(no_space_stops_puts),
+        commands_test(no_space_of_a_majority_stops_puts),
         commands_test(an_alarm_is_not_remembered_as_an_answer),
         commands_test(the_accused_member_knows),
         commands_test(a_check_notes_the_hash_of_what_is_before_it),
