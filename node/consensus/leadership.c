@@ -87,13 +87,14 @@ void sr_core_leadership_notice(struct sr_core *core)
 
 /* libraft tells a voter to stand for election at the first answer that it gives, whether that has
  * everything by then or not; who has not ignores it, and libraft does not say it again. So libraft
- * is asked when the other has everything, and until then nothing more is proposed. */
+ * is asked when the other has everything. Once that is near, nothing more is proposed. */
 static void hand_to(struct sr_core *core, uint64_t member, const char *how)
 {
     struct sr_core_hand *hand = &core->hand;
     raft_index match = 0;
     if (raft_transferee(&core->raft) != 0 || core->raft.transfer != NULL ||
-        core->now_ms < hand->not_before_ms || raft_match_index(&core->raft, member, &match) != 0) {
+        core->now_ms < hand->not_before_ms || !sr_core_caught_up(core, member) ||
+        raft_match_index(&core->raft, member, &match) != 0) {
         return;
     }
     if (match == raft_last_index(&core->raft)) {
