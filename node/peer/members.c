@@ -59,6 +59,12 @@ void members_unreference(struct member *member)
         return;
     }
     sr_check(member->is_leaving || peers->is_closing);
+    /* Links from it that are closing may outlive it. */
+    for (struct incoming *link = peers->incoming; link != NULL; link = link->next) {
+        if (link->member == member) {
+            link->member = NULL;
+        }
+    }
     pthread_mutex_lock(peers->metrics_mutex);
     struct member **at = &peers->members;
     while (*at != member) {
