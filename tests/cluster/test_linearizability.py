@@ -58,7 +58,7 @@ class Place:
     def _give_disks(self):
         self.cluster.faults = list(ALL_FAULTS)
         try:
-            self.disks = faults.SmallDisks(self.cluster, 2 << 30 if SOAK else 384 << 20)
+            self.disks = faults.SmallDisks(self.cluster, 2 << 30)
         except RuntimeError as error:
             print(f"NO SMALL DISKS HERE, none will be full: {error}")
             self.cluster.faults.remove(faults.fill_disk)
