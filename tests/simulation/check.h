@@ -72,6 +72,8 @@ void check_once_outcome(struct world *world, const struct sr_outcome *outcome);
 void check_refused(struct world *world, uint64_t sequence);
 
 void check_storage_opened(struct member *member, const struct sr_raftlog_state *state);
+/* An image takes the place of state and log. */
+void check_storage_adopts(struct member *member);
 void check_storage_voted(struct member *member, uint64_t term, uint64_t voted_for);
 void check_storage_written(struct member *member, uint64_t index, unsigned count);
 /* Entries from @index on are about to become void. */

@@ -27,6 +27,13 @@ void check_storage_voted(struct member *member, uint64_t term, uint64_t voted_fo
     kept->voted_for = voted_for;
 }
 
+/* What the log held beyond the image, if anything, was of no leader that could commit it: if it
+ * was, what it held is missing at the end. */
+void check_storage_adopts(struct member *member)
+{
+    kept_of(member)->written = 0;
+}
+
 /* Entries @index .. @index + @count - 1 are durable, and nothing is after them; @count 0: what is
  * from @index on is void. */
 void check_storage_written(struct member *member, uint64_t index, unsigned count)

@@ -14,7 +14,6 @@
 #define TICK_NS      (25 * WORLD_MS)
 #define ELECTION_MS  300
 #define STOP_NS      (2000 * WORLD_MS)
-#define MAP_BYTES    ((size_t)256 * 1024 * 1024)
 #define KEEP_FOREVER (UINT64_MAX / 2)
 
 /* ---- environment of the core ---- */
@@ -76,6 +75,15 @@ static void draw_sizes(struct member *member)
     member->sizes.trailing_bytes = (size_t)world_skewed(world, 64, 50000);
     member->sizes.memtable_entries = (size_t)world_skewed(world, 4, 2000);
     member->sizes.unindexed_entries = (size_t)world_skewed(world, 4, 1000);
+    member->sizes.keep_bytes = KEEP_FOREVER;
+    member->sizes.keep_entries = KEEP_FOREVER;
+    if (world->images_wanted) {
+        member->sizes.segment_bytes = (size_t)world_skewed(world, 8192, 20000);
+        member->sizes.snapshot_bytes = (size_t)world_skewed(world, 500, 10000);
+        member->sizes.trailing_bytes = (size_t)world_skewed(world, 64, 3000);
+        member->sizes.keep_bytes = world_skewed(world, 0, 10000);
+        member->sizes.keep_entries = world_skewed(world, 1, 200);
+    }
 }
 
 void member_init(struct member *member, struct world *world, size_t at)
@@ -95,33 +103,30 @@ void member_init(struct member *member, struct world *world, size_t at)
                                         .apply_max_ns = world_skewed(world, 10000, 5 * WORLD_MS),
                                         .flush_max_ns = world_skewed(world, 100000, 60 * WORLD_MS)};
     draw_sizes(member);
+    member_image_init(member);
     member_log_reset(member);
     member_state_reset(member);
 }
 
-static bool open_log(struct member *member, struct sr_raftlog_state *ret, struct sr_err *err)
+/* What was staged takes the place of the state, then both are opened. */
+static bool open_storage(struct member *member, struct sr_raftlog_state *ret, struct sr_err *err)
 {
-    struct sr_raftlog_options options = {.dir = member->disk.dir,
-                                         .keyring = member->keyring,
-                                         .cluster_id = WORLD_CLUSTER,
-                                         .member_id = member->id,
-                                         .segment_bytes = member->sizes.segment_bytes,
-                                         .disk = &member->disk.io};
-    return sr_raftlog_open(&options, &member->log, ret, err) == SR_OK;
-}
-
-static bool open_store(struct member *member, struct sr_err *err)
-{
-    char path[80];
-    snprintf(path, sizeof(path), "%s/state", member->dir);
-    struct sr_store_options options = {.dir = path,
-                                       .keyring = member->keyring,
-                                       .cluster_id = WORLD_CLUSTER,
-                                       .member_id = member->id,
-                                       .map_bytes = MAP_BYTES,
-                                       .memtable_entries_max = member->sizes.memtable_entries,
-                                       .unindexed_entries_max = member->sizes.unindexed_entries};
-    return sr_store_open(&options, &member->store, err) == SR_OK;
+    struct sr_raftlog_options log = {.dir = member->disk.dir,
+                                     .keyring = member->keyring,
+                                     .cluster_id = WORLD_CLUSTER,
+                                     .member_id = member->id,
+                                     .segment_bytes = member->sizes.segment_bytes,
+                                     .disk = &member->disk.io};
+    struct sr_store_options store = {.dir = member->place.state_path,
+                                     .keyring = member->keyring,
+                                     .cluster_id = WORLD_CLUSTER,
+                                     .member_id = member->id,
+                                     .map_bytes = MEMBER_MAP_BYTES,
+                                     .memtable_entries_max = member->sizes.memtable_entries,
+                                     .unindexed_entries_max = member->sizes.unindexed_entries};
+    return member_image_adopt(member, &store, &log, err) == SR_OK &&
+           sr_raftlog_open(&log, &member->log, ret, err) == SR_OK &&
+           sr_store_open(&store, &member->store, err) == SR_OK;
 }
 
 static bool start_core(struct member *member, const struct sr_raftlog_state *state,
@@ -137,7 +142,8 @@ static bool start_core(struct member *member, const struct sr_raftlog_state *sta
         .election_timeout_ms = ELECTION_MS,
         .log_state = *state,
         .log_bytes = sr_raftlog_disk_bytes(member->log),
-        .log_keep_bytes = KEEP_FOREVER,
+        .log_keep_bytes = member->sizes.keep_bytes,
+        .log_keep_entries = member->sizes.keep_entries,
         .snapshot_bytes = member->sizes.snapshot_bytes,
         .trailing_bytes = member->sizes.trailing_bytes,
         .metrics = &member->metrics,
@@ -154,6 +160,7 @@ static bool start_core(struct member *member, const struct sr_raftlog_state *sta
     };
     member_log_env(&options.env);
     member_state_env(&options.env);
+    member_image_env(&options.env);
     return sr_core_start(&options, &member->core, err) == SR_OK;
 }
 
@@ -188,6 +195,8 @@ bool member_start(struct member *member)
     disk_revive(&member->disk);
     member->failed = false;
     member->stopping = false;
+    member->image_due = false;
+    member->image_at_ns = WORLD_NEVER;
     member->paused = false;
     member->runs++;
     member->origin = member->id << 32 | member->runs;
@@ -196,7 +205,7 @@ bool member_start(struct member *member)
     member->curious = world_chance(world, 2);
     member_log_reset(member);
     member_state_reset(member);
-    bool good = open_log(member, &state, &err) && open_store(member, &err);
+    bool good = open_storage(member, &state, &err);
     if (good) {
         check_storage_opened(member, &state);
         good = start_core(member, &state, &err);
@@ -228,7 +237,8 @@ static void vanish(struct member *member)
     member_state_crash(member);
     network_leave(world, member->at);
     close_storage(member);
-    member->start_at_ns = world->now_ns + 50 * WORLD_MS + world_random(world, 2000 * WORLD_MS);
+    uint64_t longest = world->images_wanted ? 6000 * WORLD_MS : 2000 * WORLD_MS;
+    member->start_at_ns = world->now_ns + world_skewed(world, 50 * WORLD_MS, longest);
 }
 
 void member_crash(struct member *member, bool power)
@@ -272,6 +282,7 @@ void member_close(struct member *member)
         vanish(member);
     }
     disk_close(&member->disk);
+    member_image_close(member);
     snprintf(path, sizeof(path), "%s/state", member->dir);
     files_remove_dir(path);
     files_remove_dir(member->dir);
@@ -336,6 +347,7 @@ uint64_t member_next(const struct member *member)
     world_earlier(&next, member->apply_at_ns);
     world_earlier(&next, member->freeze_at_ns);
     world_earlier(&next, member->flush_at_ns);
+    world_earlier(&next, member->image_at_ns);
     return next;
 }
 
@@ -350,7 +362,8 @@ static bool wants_end(const struct member *member)
 {
     struct sr_consensus_info info;
     sr_core_info(member->core, &info);
-    return member->stopping && (!info.is_leader || member->stop_at_ns <= member->world->now_ns);
+    return member->image_due ||
+           (member->stopping && (!info.is_leader || member->stop_at_ns <= member->world->now_ns));
 }
 
 /* A node that says it must stop, is stopped; the reason must be its disk. */
@@ -383,6 +396,9 @@ static void run_due(struct member *member)
     }
     if (member->flush_at_ns <= now_ns) {
         member_state_flush(member);
+    }
+    if (member->image_at_ns <= now_ns) {
+        member_image_fetch(member);
     }
 }
 

@@ -5,16 +5,20 @@
  *
  *   member.c        life: start, stop, crash; the core and its environment; time
  *   member_log.c    the writer and its worker: groups, full disks, tasks, segments ahead
+ *   member_image.c  images for members beyond the log
  *   member_state.c  the applier: entries in order, answers, freezing, flushing
  */
 #ifndef SR_TESTS_SIMULATION_MEMBER_H
 #define SR_TESTS_SIMULATION_MEMBER_H
 
+#include "node/adopt.h"
 #include "node/consensus/core.h"
 #include "storage/store.h"
 #include "storage/view.h"
 #include "tests/simulation/disk.h"
 #include "tests/simulation/roster.h"
+
+#define MEMBER_MAP_BYTES ((size_t)256 * 1024 * 1024) /* of LMDB */
 
 struct world;
 struct member_entry; /* committed, waiting to be applied */
@@ -63,6 +67,8 @@ struct member {
         size_t trailing_bytes;
         size_t memtable_entries;
         size_t unindexed_entries;
+        uint64_t keep_bytes; /* of log, behind the flushed state */
+        uint64_t keep_entries;
     } sizes;
 
     /* The writer: what was submitted, and the group that it is at. */
@@ -88,6 +94,12 @@ struct member {
     uint64_t freeze_at_ns;
     uint64_t flush_at_ns;
     uint64_t entries_applied; /* in all runs */
+
+    /* Images. */
+    struct sr_datadir place;
+    size_t image_from;
+    uint64_t image_at_ns;
+    bool image_due; /* staged: this node starts anew */
 };
 
 void member_init(struct member *member, struct world *world, size_t at);
@@ -121,6 +133,15 @@ void member_log_reset(struct member *member);
 void member_log_write(struct member *member, bool done);
 void member_log_work(struct member *member);
 void member_log_crash(struct member *member);
+
+/* member_image.c */
+void member_image_env(struct sr_core_env *env);
+void member_image_init(struct member *member);
+void member_image_close(struct member *member);
+void member_image_fetch(struct member *member);
+/* At a start: take what was staged, if it is complete. */
+int member_image_adopt(struct member *member, const struct sr_store_options *store,
+                       const struct sr_raftlog_options *log, struct sr_err *err);
 
 /* member_state.c */
 void member_state_env(struct sr_core_env *env);

@@ -164,6 +164,7 @@ static void add(struct totals *totals, const struct world_summary *summary)
     totals->sum.starts += summary->starts;
     totals->sum.leaders += summary->leaders;
     totals->sum.faults += summary->faults;
+    totals->sum.images += summary->images;
     totals->sum.changes += summary->changes;
 }
 
@@ -205,13 +206,15 @@ static void report(const struct totals *totals, double seconds)
     const struct world_summary *sum = &totals->sum;
     printf("%llu seeds, %llu failed: %llu operations acknowledged (%llu reads), %llu unknown, "
            "%llu entries applied, %llu starts, %llu leaders, %llu faults, %llu changes of members, "
+           "%llu images, "
            "%.0f simulated seconds in %.1f (%.0f a second)\n",
            (unsigned long long)totals->seeds, (unsigned long long)totals->failed,
            (unsigned long long)sum->acknowledged, (unsigned long long)sum->reads,
            (unsigned long long)sum->unknown, (unsigned long long)sum->entries,
            (unsigned long long)sum->starts, (unsigned long long)sum->leaders,
            (unsigned long long)sum->faults, (unsigned long long)sum->changes,
-           (double)sum->virtual_ms / 1000, seconds, (double)sum->virtual_ms / 1000 / seconds);
+           (unsigned long long)sum->images, (double)sum->virtual_ms / 1000, seconds,
+           (double)sum->virtual_ms / 1000 / seconds);
 }
 
 int main(int argc, char **argv)

@@ -64,6 +64,20 @@ static void a_life_is_not_idle(void **state)
     assert_true(sum.unknown > 0);
 }
 
+static void members_come_and_images_are_taken(void **state)
+{
+    (void)state;
+    struct world_summary sum = {0};
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        struct world_summary one = life(seed, 5, 0, 0);
+        assert_string_equal(one.violation, "");
+        sum.changes += one.changes;
+        sum.images += one.images;
+    }
+    assert_true(sum.changes >= 12);
+    assert_true(sum.images >= 1);
+}
+
 /* Within @seeds lives some rule is broken, and the first one that is says @what. */
 static void is_found(uint32_t guards_off, uint32_t bugs, uint64_t seeds, const char *what)
 {
@@ -140,6 +154,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_seed_gives_one_life),
         cmocka_unit_test(a_life_is_not_idle),
+        cmocka_unit_test(members_come_and_images_are_taken),
         cmocka_unit_test(an_early_answer_is_found),
         cmocka_unit_test(forgotten_request_ids_are_found),
         cmocka_unit_test(a_lying_disk_is_found),

@@ -133,6 +133,7 @@ static void open_world(struct world *world, const struct world_options *options)
     clients_init(world);
     faults_init(world);
     roster_init(world);
+    world->images_wanted = world_chance(world, 2);
     for (size_t i = 0; i < world->count; i++) {
         member_init(&world->members[i], world, i);
         world->members[i].start_at_ns = roster_has(world, i)
@@ -222,6 +223,7 @@ static void summarise(const struct world *world, struct world_summary *ret)
         .unknown = world->clients.unknown,
         .leaders = world->check.reigns,
         .faults = world->faults.count,
+        .images = world->images,
         .changes = world->roster.asked,
     };
     memcpy(ret->violation, world->violation, sizeof(ret->violation));

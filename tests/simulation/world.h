@@ -69,6 +69,8 @@ struct world {
     struct faults faults;
     struct roster roster;
     struct check check;
+    bool images_wanted; /* in this life logs are short */
+    uint64_t images;    /* adopted */
     /* The trace. */
     uint64_t trace_hash;
     uint64_t trace_lines;
@@ -87,6 +89,7 @@ struct world_summary {
     uint64_t starts;  /* of members */
     uint64_t leaders; /* terms that had one */
     uint64_t faults;
+    uint64_t images;  /* adopted */
     uint64_t changes; /* of members, asked for */
     char violation[512];
 };
