@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each runbook in docs/operations does what it says, with its own commands, under load."""
 
+import os
 import re
 import shutil
+import time
 
 import pytest
 from cluster import ROOT, free_port, wait_for
@@ -172,6 +174,25 @@ def test_rebuild(cluster, what):
     assert node.stop() == 0
     node.start()
     cluster.wait_ready()
+
+
+def test_lost_majority(cluster):
+    for i in range(20):
+        cluster.put(f"key/{i}", str(i))
+    node = cluster.nodes[0]
+    for other in cluster.nodes:
+        other.kill()
+    old = node.data_dir
+    for path in [*(old / "log").iterdir(), *(old / "state").iterdir()]:
+        os.utime(path, (time.time() - 120,) * 2)  # two minutes later
+    node.data_dir = node.dir / "new"
+    node.write_config()
+    cluster.nodes = [node]
+    Runbook(cluster, "lost-majority", node, CONFIG=node.config_path, DATA_DIR=old,
+            KEK_FILE=node.kek_path).run()
+    cluster.wait_ready()
+    assert cluster.get("key/19") == "19"
+    cluster.still_serves()
 
 
 def test_no_runbook_without_a_test():
