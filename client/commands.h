@@ -16,6 +16,7 @@ int command_status(int argc, char **argv);
 int command_member_wait(int argc, char **argv);
 int command_rebuild(int argc, char **argv);
 int command_recover(int argc, char **argv);
+int command_check(int argc, char **argv);
 int command_drain(int argc, char **argv);
 int command_move_leader(int argc, char **argv);
 

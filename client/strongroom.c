@@ -22,6 +22,7 @@ static void print_help(FILE *out)
         "  drain        make a member hand over, finish, and exit\n"
         "  rebuild      make a node anew from its peers, when its disk is lost or damaged\n"
         "  recover      make a new cluster of what one has left that lost its majority\n"
+        "  check        read and authenticate everything that a stopped node holds\n"
         "  version      print the version\n"
         "\n"
         "`strongroom COMMAND --help` has more. Records are read and written with etcdctl, or any\n"
@@ -52,19 +53,13 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"keygen", command_keygen},
-    {"pki", command_pki},
-    {"version", command_version},
-    {"member", command_member},
-    {"status", command_status},
-    {"drain", command_drain},
-    {"rebuild", command_rebuild},
-    {"recover", command_recover},
-    {"move-leader", command_move_leader},
-    {"--version", command_version},
-    {"--help", command_help},
-    {"-h", command_help},
-    {"help", command_help},
+    {"keygen", command_keygen},     {"pki", command_pki},
+    {"version", command_version},   {"member", command_member},
+    {"status", command_status},     {"drain", command_drain},
+    {"rebuild", command_rebuild},   {"recover", command_recover},
+    {"check", command_check},       {"move-leader", command_move_leader},
+    {"--version", command_version}, {"--help", command_help},
+    {"-h", command_help},           {"help", command_help},
 };
 
 int main(int argc, char **argv)

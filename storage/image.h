@@ -127,6 +127,11 @@ int sr_image_writer_finish(struct sr_image_writer *writer, struct sr_err *err);
 /* Close. What is durable stays, for a writer that goes on. NULL is fine. */
 void sr_image_writer_close(struct sr_image_writer *writer);
 
+/* Read and authenticate every record and every remembered request of @store, in slices, as an
+ * image would be made of it; nothing is made. @ret_bytes: of names and values, about. Fails as the
+ * reader does. */
+int sr_image_scrub(struct sr_store *store, uint64_t *ret_bytes, struct sr_err *err);
+
 /* Read all of @store through a reader and compare the content hash with @content. SR_CORRUPT when
  * it differs. */
 int sr_image_verify(struct sr_store *store, const uint8_t content[SR_IMAGE_HASH_BYTES],

@@ -382,6 +382,23 @@ int sr_image_reader_next(struct sr_image_reader *reader, struct sr_image_chunk *
     return SR_OK;
 }
 
+int sr_image_scrub(struct sr_store *store, uint64_t *ret_bytes, struct sr_err *err)
+{
+    struct sr_image_reader *reader = NULL;
+    struct sr_image_chunk chunk;
+    int rc = sr_image_reader_open(store, &reader, err);
+
+    *ret_bytes = 0;
+    if (rc != SR_OK)
+        return rc;
+    while (rc == SR_OK) {
+        rc = sr_image_reader_next(reader, &chunk, err);
+        *ret_bytes += rc == SR_OK ? chunk.data.size : 0;
+    }
+    sr_image_reader_close(reader);
+    return rc == SR_NOT_FOUND ? SR_OK : rc;
+}
+
 int sr_image_verify(struct sr_store *store, const uint8_t content[SR_IMAGE_HASH_BYTES],
                     struct sr_err *err)
 {

@@ -146,20 +146,21 @@ static int look_at_log(struct sr_survivor *survivor, struct sr_err *err)
     return status;
 }
 
-int sr_survivor_open(const char *dir, const char *kek_file, const char *copy,
-                     struct sr_survivor *ret, struct sr_err *err)
+/* @copy NULL: in place. */
+static int open_survivor(const char *dir, const char *kek_file, const char *copy,
+                         struct sr_survivor *ret, struct sr_err *err)
 {
     *ret = (struct sr_survivor){.dir = dir, .kek_file = kek_file, .lock_fd = -1};
-    int status = snprintf(ret->copy, sizeof(ret->copy), "%s", copy) < (int)sizeof(ret->copy)
-                     ? SR_OK
-                     : sr_err_set(err, SR_INVALID, "too long a path");
+    int size = snprintf(ret->copy, sizeof(ret->copy), "%s", copy == NULL ? dir : copy);
+    int status =
+        size < (int)sizeof(ret->copy) ? SR_OK : sr_err_set(err, SR_INVALID, "too long a path");
     if (status == SR_OK) {
         status = sr_datadir_identity(dir, &ret->cluster_id, &ret->member_id, err);
     }
     if (status == SR_OK) {
         status = take_lock(ret, err);
     }
-    if (status == SR_OK) {
+    if (status == SR_OK && copy != NULL) {
         status = sr_copy_datadir(dir, copy, &ret->changed_ms, err);
     }
     if (status == SR_OK) {
@@ -172,6 +173,18 @@ int sr_survivor_open(const char *dir, const char *kek_file, const char *copy,
         status = look_at_log(ret, err);
     }
     return status == SR_OK ? SR_OK : sr_err_prefix(err, "%s", dir);
+}
+
+int sr_survivor_open(const char *dir, const char *kek_file, const char *copy,
+                     struct sr_survivor *ret, struct sr_err *err)
+{
+    return open_survivor(dir, kek_file, copy, ret, err);
+}
+
+int sr_survivor_open_in_place(const char *dir, const char *kek_file, struct sr_survivor *ret,
+                              struct sr_err *err)
+{
+    return open_survivor(dir, kek_file, NULL, ret, err);
 }
 
 void sr_survivor_close(struct sr_survivor *survivor)

@@ -34,6 +34,10 @@ struct sr_survivor {
  * any case. */
 int sr_survivor_open(const char *dir, const char *kek_file, const char *copy,
                      struct sr_survivor *ret, struct sr_err *err);
+/* The same in place: as a start of the node opens it, whose torn tail, if any, is cut off the log.
+ */
+int sr_survivor_open_in_place(const char *dir, const char *kek_file, struct sr_survivor *ret,
+                              struct sr_err *err);
 /* The copy stays on disk. */
 void sr_survivor_close(struct sr_survivor *survivor);
 
