@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -95,9 +96,10 @@ static int write_format(const struct sr_datadir *dir, struct sr_err *err)
     snprintf(text, sizeof(text),
              "strongroom data directory\n"
              "format=%d\ncompatible=%" PRIx64 "\nincompatible=0\n"
-             "cluster=%016" PRIx64 "\nmember=%016" PRIx64 "\nremoved=%d\nstarted=%d\n",
-             FORMAT_NUMBER, dir->compatible, dir->cluster_id, dir->member_id, dir->removed,
-             dir->started);
+             "cluster=%016" PRIx64 "\nmember=%016" PRIx64 "\nincarnation=%016" PRIx64
+             "\nremoved=%d\nstarted=%d\n",
+             FORMAT_NUMBER, dir->compatible, dir->cluster_id, dir->member_id, dir->incarnation,
+             dir->removed, dir->started);
     size_t size = strlen(text);
     snprintf(text + size, sizeof(text) - size, CHECKSUM_LINE "\n", sr_crc32(text, size));
     if (join(path, dir->path, "format", err) != SR_OK ||
@@ -208,6 +210,9 @@ static int check_format(struct sr_datadir *dir, const char *text, struct sr_err 
                           dir->path, member, dir->member_id);
     }
     dir->started = started != 0;
+    if (!read_field(text, "incarnation", 16, &dir->incarnation)) {
+        dir->incarnation = 0;
+    }
     if (read_field(text, "removed", 10, &removed) && removed != 0) {
         return sr_err_set(err, SR_REMOVED,
                           "data_dir %s is that of member %016" PRIx64
@@ -229,6 +234,9 @@ static int give_birth(struct sr_datadir *dir, const char *keyring_path, const ui
     }
     if (unlink(keyring_path) != 0 && errno != ENOENT) {
         return sr_err_errno(err, SR_IO, errno, "remove %s", keyring_path);
+    }
+    if (getrandom(&dir->incarnation, sizeof(dir->incarnation), 0) != sizeof(dir->incarnation)) {
+        return sr_err_errno(err, SR_INTERNAL, errno, "draw a number");
     }
     int status = sr_keyring_create(keyring_path, kek, dir->cluster_id, dir->member_id, err);
     return status != SR_OK ? status : write_format(dir, err);

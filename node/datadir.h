@@ -28,9 +28,10 @@ struct sr_datadir {
     char state_path[PATH_MAX];
     uint64_t cluster_id;
     uint64_t member_id;
-    uint64_t compatible; /* features of the format that may be unknown; kept */
-    bool started;        /* its log has been started before */
-    bool removed;        /* its member was removed from the cluster: it is of no use any more */
+    uint64_t compatible;  /* features of the format that may be unknown; kept */
+    uint64_t incarnation; /* drawn at its birth; 0 in directories of version 0.1 */
+    bool started;         /* its log has been started before */
+    bool removed;         /* its member was removed from the cluster: it is of no use any more */
     int lock_fd;
     struct sr_keyring *keyring;
 };

@@ -230,6 +230,7 @@ static int start_consensus(struct sr_node *node, struct sr_err *err)
         .store = node->store,
         .origins = &node->origins,
         .feature_level = config->cluster.feature_level,
+        .incarnation = node->dir.incarnation,
         .log_keep_bytes = config->storage.log_keep_bytes,
         .log_keep_entries = config->storage.log_keep_entries,
         .joins = config->cluster.joined,

@@ -272,6 +272,7 @@ static int open_peers(struct sr_consensus *consensus, const struct sr_consensus_
         .listen = options->peer_listen,
         .tls = options->peer_tls,
         .feature_level = options->feature_level,
+        .incarnation = options->incarnation,
         .events = {.on_frame = on_frame,
                    .on_link = on_link,
                    .on_removed = on_removed,

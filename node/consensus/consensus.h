@@ -48,6 +48,7 @@ struct sr_consensus_options {
     struct sr_store *store;
     struct sr_origins *origins;
     uint32_t feature_level;    /* that this node offers */
+    uint64_t incarnation;      /* of its data directory */
     uint64_t log_keep_bytes;   /* of log kept behind the flushed state for followers that lag */
     uint64_t log_keep_entries; /* and at most so many entries; 0: no bound */
     /* The node must stop: called once, on any thread, with why. SR_REMOVED: for good, the cluster

@@ -138,7 +138,7 @@ static void greet(struct incoming *incoming, const Strongroom__Hello *hello)
     }
     member->current = incoming;
     incoming->member = member;
-    sr_gauge_set(&member->metrics.feature_level, hello->feature_level);
+    link_note_hello(member, hello);
     member->refused[0] = '\0';
     incoming->input.frame_bytes_max = SR_PEER_FRAME_BYTES_MAX;
     sr_log(SR_LOG_INFO, "peer", "link up", "member=%s direction=in address=%s features=%u",

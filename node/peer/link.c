@@ -138,6 +138,7 @@ static void fill_hello(const struct sr_peers *peers, Strongroom__Hello *hello, u
     hello->format = SR_PEER_FORMAT;
     hello->feature_level = peers->feature_level;
     hello->session = session;
+    hello->incarnation = peers->incarnation;
     hello->compatible = SR_PEER_COMPATIBLE;
     hello->incompatible = SR_PEER_INCOMPATIBLE;
 }
@@ -236,6 +237,14 @@ struct member *link_check_hello(const struct sr_peers *peers, const Strongroom__
                     member->id, member->name);
         return NULL;
     }
+    if (hello->incarnation != 0 && member->incarnation != 0 &&
+        hello->incarnation != member->incarnation) {
+        link_refuse(refusal, STRONGROOM__HELLO__REFUSAL__REUSED_ID,
+                    "member id %016" PRIx64 " came with another data directory than before: a node "
+                    "that has lost its data must be rebuilt as a new member",
+                    member->id);
+        return NULL;
+    }
     if (hello->target_id != peers->self) {
         link_refuse(refusal, STRONGROOM__HELLO__REFUSAL__WRONG_MEMBER,
                     "meant for member id %016" PRIx64 ", this is %016" PRIx64, hello->target_id,
@@ -243,6 +252,14 @@ struct member *link_check_hello(const struct sr_peers *peers, const Strongroom__
         return NULL;
     }
     return member;
+}
+
+void link_note_hello(struct member *member, const Strongroom__Hello *hello)
+{
+    sr_gauge_set(&member->metrics.feature_level, hello->feature_level);
+    if (hello->incarnation != 0) {
+        member->incarnation = hello->incarnation;
+    }
 }
 
 void link_copy_printable(char *out, size_t size, const char *text)

@@ -138,7 +138,7 @@ static void come_up(struct outgoing *outgoing, const Strongroom__Hello *hello)
     outgoing->pings_unanswered = 0;
     uv_timer_stop(&outgoing->timer);
     sr_gauge_set(&outgoing->member->metrics.up, 1);
-    sr_gauge_set(&outgoing->member->metrics.feature_level, hello->feature_level);
+    link_note_hello(outgoing->member, hello);
     sr_log(SR_LOG_INFO, "peer", "link up", "member=%s direction=out address=%s features=%u",
            outgoing->member->name, sr_stream_peer_address(outgoing->stream), hello->feature_level);
     outgoing->peers->events.on_link(outgoing->peers->arg, outgoing->member->id, true);

@@ -60,6 +60,7 @@ static struct sr_peers *peers_new(const struct sr_peers_options *options)
     peers->cluster_id = options->cluster_id;
     peers->self = options->self;
     peers->feature_level = options->feature_level;
+    peers->incarnation = options->incarnation;
     peers->events = options->events;
     peers->arg = options->arg;
     peers->metrics_mutex = sr_alloc(sizeof(*peers->metrics_mutex));

@@ -6,6 +6,9 @@
  * reordered messages). A newer connection of the same peer supersedes the older before anything
  * of it is delivered.
  *
+ * A member that comes with another data directory than before is refused, as long as anybody
+ * remembers: it has forgotten its votes and what it acknowledged.
+ *
  * A link is up once both certificates were verified, each carries the name of the member it
  * claims to be, and the hellos agree on cluster, ids and format. Otherwise it is refused with a
  * reason, logged once per change, and tried again with back-off and jitter.
@@ -62,6 +65,7 @@ struct sr_peers_options {
     const char *listen;             /* host:port */
     const struct sr_tls_files *tls;
     uint32_t feature_level;
+    uint64_t incarnation; /* of the own data; 0: not known */
     struct sr_peer_events events;
     void *arg;
 };

@@ -91,6 +91,7 @@ struct member {
     uint64_t id;
     char *name;
     char *address;
+    uint64_t incarnation; /* of its data, as its last hello said; 0: not known */
     bool is_leaving;
     bool is_kept;             /* while the members change */
     size_t references;        /* the timer, the stream and the look-up of its outgoing link */
@@ -116,6 +117,7 @@ struct sr_peers {
     uint64_t cluster_id;
     uint64_t self;
     uint32_t feature_level;
+    uint64_t incarnation;
     struct sr_peer_events events;
     void *arg;
     struct member *members; /* the others, those that are leaving too */
@@ -174,6 +176,8 @@ void link_fill_answer(const struct sr_peers *peers, Strongroom__Hello *answer,
                       const Strongroom__Hello *asked);
 /* Whether we understand what follows @hello; clears or fills @refusal. */
 bool link_check_format(const Strongroom__Hello *hello, struct refusal *refusal);
+/* What an accepted hello tells of @member. */
+void link_note_hello(struct member *member, const Strongroom__Hello *hello);
 /* Whether @hello, from the other end of @stream, is of a member of this cluster that means us:
  * that member, or NULL with @refusal. */
 struct member *link_check_hello(const struct sr_peers *peers, const Strongroom__Hello *hello,

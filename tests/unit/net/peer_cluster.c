@@ -386,6 +386,7 @@ void puppet_send_hello(struct puppet *puppet, size_t from, size_t to)
     hello.format = SR_PEER_FORMAT;
     hello.session = 4711;
     hello.compatible = puppet->compatible;
+    hello.incarnation = puppet->incarnation;
     Strongroom__Envelope envelope = STRONGROOM__ENVELOPE__INIT;
     envelope.message_case = STRONGROOM__ENVELOPE__MESSAGE_HELLO;
     envelope.hello = &hello;

@@ -73,7 +73,8 @@ struct puppet {
     unsigned others;
     char refusal[256];
     Strongroom__Hello__Refusal refusal_code;
-    uint64_t compatible; /* in its hello */
+    uint64_t compatible; /* in its hello, as the next */
+    uint64_t incarnation;
     uint64_t session;
     struct sr_err reason;
 };

@@ -174,6 +174,30 @@ static void a_hello_that_does_not_fit_is_answered_with_the_reason(void **state)
     cluster_close(&cluster);
 }
 
+static void a_member_that_lost_its_data_is_refused(void **state)
+{
+    (void)state;
+    struct cluster cluster;
+    struct puppet before = {.incarnation = 1};
+    struct puppet again = {.incarnation = 1};
+    struct puppet wiped = {.incarnation = 2};
+    open_first(&cluster);
+    puppet_connect(&cluster, &before, 0, "node-2");
+    greet(&cluster, &before);
+    puppet_connect(&cluster, &again, 0, "node-2");
+    greet(&cluster, &again);
+    puppet_connect(&cluster, &wiped, 0, "node-2");
+    puppet_send_hello(&wiped, 1, 0);
+    cluster_run(&cluster, puppet_is_closed, &wiped);
+    assert_int_equal(wiped.refusal_code, REFUSED(REUSED_ID));
+    assert_non_null(strstr(wiped.refusal, "another data directory than before"));
+    assert_false(again.is_closed); /* who is up is not disturbed */
+    puppet_free(&before);
+    puppet_free(&again);
+    puppet_free(&wiped);
+    cluster_close(&cluster);
+}
+
 static void a_newer_connection_supersedes_the_older(void **state)
 {
     (void)state;
@@ -397,6 +421,7 @@ int main(void)
         cmocka_unit_test(another_cluster_is_refused),
         cmocka_unit_test(the_certificate_of_another_member_is_refused),
         cmocka_unit_test(a_hello_that_does_not_fit_is_answered_with_the_reason),
+        cmocka_unit_test(a_member_that_lost_its_data_is_refused),
         cmocka_unit_test(a_newer_connection_supersedes_the_older),
         cmocka_unit_test(a_hello_on_an_older_connection_comes_too_late),
         cmocka_unit_test(what_breaks_the_rules_ends_the_link),
