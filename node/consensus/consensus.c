@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Putting consensus together: the core's world (its env), start and stop, and what other threads
- * may call.
+ * Putting consensus together: start and stop, and what other threads may call. world.c has what
+ * the core sees of it.
  *
  * Order of the end: the loop, so that nothing reaches the core any more; the writer's threads;
  * the core, which answers whoever still waits; the storage threads, which apply what they have.
@@ -26,161 +26,6 @@ void sr_proposal_free(struct sr_proposal *proposal)
         sr_buf_close(&proposal->command);
         sr_free(proposal);
     }
-}
-
-void sr_consensus_fail(void *arg, const struct sr_err *err)
-{
-    struct sr_consensus *consensus = arg;
-    if (!atomic_exchange(&consensus->failed, true)) {
-        consensus->options.on_failure(consensus->options.arg, err);
-    }
-}
-
-/* ---- the core's world ---- */
-
-static uint64_t env_now_ns(void *arg)
-{
-    (void)arg;
-    return sr_clock_monotonic_ns();
-}
-
-static uint32_t env_random(void *arg)
-{
-    (void)arg;
-    uint32_t value = 0;
-    sr_check(getrandom(&value, sizeof(value), 0) == (ssize_t)sizeof(value));
-    return value;
-}
-
-static int env_log_read(void *arg, uint64_t index, struct sr_buf *scratch,
-                        struct sr_log_entry *ret_entry, struct sr_err *err)
-{
-    struct sr_consensus *consensus = arg;
-    return sr_raftlog_read(consensus->options.log, index, scratch, ret_entry, err);
-}
-
-static int env_log_append_now(void *arg, const struct sr_log_entry *entry, struct sr_err *err)
-{
-    struct sr_consensus *consensus = arg;
-    sr_raftlog_append(consensus->options.log, entry, 1);
-    return sr_raftlog_sync(consensus->options.log, err);
-}
-
-static int env_get_manifest(void *arg, struct sr_buf *ret_data, struct sr_err *err)
-{
-    struct sr_consensus *consensus = arg;
-    return sr_raftlog_get_manifest(consensus->options.log, ret_data, err);
-}
-
-static int env_set_vote(void *arg, uint64_t term, uint64_t voted_for, struct sr_err *err)
-{
-    struct sr_consensus *consensus = arg;
-    return sr_raftlog_set_vote(consensus->options.log, term, voted_for, err);
-}
-
-static void env_log_submit(void *arg, struct sr_core_op *op)
-{
-    struct sr_consensus *consensus = arg;
-    sr_writer_op(consensus->writer, op);
-}
-
-static void env_task_submit(void *arg, struct sr_core_task *task)
-{
-    struct sr_consensus *consensus = arg;
-    sr_writer_task(consensus->writer, task);
-}
-
-static bool env_send(void *arg, uint64_t member, const Strongroom__Envelope *envelope,
-                     const struct sr_bytes *payload, size_t payload_count)
-{
-    struct sr_consensus *consensus = arg;
-    return consensus->peers != NULL &&
-           sr_peers_send(consensus->peers, member, envelope, payload, payload_count);
-}
-
-_Static_assert((int)SR_ENTRY_COMMAND == RAFT_COMMAND && (int)SR_ENTRY_BARRIER == RAFT_BARRIER &&
-                   (int)SR_ENTRY_CONFIGURATION == RAFT_CHANGE,
-               "types of entries");
-
-static bool env_is_up(void *arg, uint64_t member)
-{
-    struct sr_consensus *consensus = arg;
-    return consensus->peers != NULL && sr_peers_is_up(consensus->peers, member);
-}
-
-static void env_apply(void *arg, uint64_t index, uint64_t term, uint32_t type, const uint8_t *data,
-                      size_t size)
-{
-    struct sr_consensus *consensus = arg;
-    sr_applier_post(consensus->applier, index, term, (enum sr_entry_type)type, data, size);
-}
-
-static void env_apply_backlog(void *arg, size_t *ret_entries, size_t *ret_bytes)
-{
-    struct sr_consensus *consensus = arg;
-    sr_applier_backlog(consensus->applier, ret_entries, ret_bytes);
-}
-
-static uint64_t env_durable_index(void *arg)
-{
-    struct sr_consensus *consensus = arg;
-    return sr_store_durable_index(consensus->options.store);
-}
-
-static void env_answer(void *arg, uint64_t origin, uint64_t sequence, enum sr_api_error error,
-                       uint64_t index)
-{
-    struct sr_consensus *consensus = arg;
-    sr_origins_answer(consensus->options.origins, origin, sequence, error, index);
-}
-
-static void env_proposal_done(void *arg, struct sr_proposal *proposal)
-{
-    struct sr_consensus *consensus = arg;
-    atomic_fetch_sub(&consensus->proposals_waiting, 1);
-    atomic_fetch_sub(&consensus->proposal_bytes_waiting, proposal->command.size);
-    sr_gauge_add(&consensus->metrics.proposals_waiting, -1);
-    sr_proposal_free(proposal);
-}
-
-static void env_read_done(void *arg, struct sr_read *read)
-{
-    struct sr_consensus *consensus = arg;
-    atomic_fetch_sub(&consensus->reads_waiting, 1);
-    sr_free(read);
-}
-
-static void env_image_needed(void *arg, uint64_t member)
-{
-    struct sr_consensus *consensus = arg;
-    if (consensus->options.on_image_needed != NULL) {
-        consensus->options.on_image_needed(consensus->options.arg, member);
-    }
-}
-
-static struct sr_core_env make_env(struct sr_consensus *consensus)
-{
-    return (struct sr_core_env){
-        .now_ns = env_now_ns,
-        .random = env_random,
-        .log_read = env_log_read,
-        .log_append_now = env_log_append_now,
-        .get_manifest = env_get_manifest,
-        .set_vote = env_set_vote,
-        .log_submit = env_log_submit,
-        .task_submit = env_task_submit,
-        .send = env_send,
-        .is_up = env_is_up,
-        .apply = env_apply,
-        .apply_backlog = env_apply_backlog,
-        .durable_index = env_durable_index,
-        .image_needed = env_image_needed,
-        .answer = env_answer,
-        .proposal_done = env_proposal_done,
-        .read_done = env_read_done,
-        .fail = sr_consensus_fail,
-        .arg = consensus,
-    };
 }
 
 /* ---- events from other threads and from the links ---- */
@@ -248,7 +93,7 @@ static int start_core(struct sr_consensus *consensus, const struct sr_consensus_
         .log_keep_bytes = options->log_keep_bytes,
         .log_keep_entries = options->log_keep_entries,
         .metrics = &consensus->metrics,
-        .env = make_env(consensus),
+        .env = sr_consensus_world(consensus),
     };
     return sr_core_start(&core, &consensus->core, err);
 }
@@ -327,19 +172,20 @@ static void start_threads(struct sr_consensus *consensus)
 /* Whoever posted after the loop took its last mail. */
 static void answer_late(struct sr_consensus *consensus)
 {
+    const struct sr_core_env world = sr_consensus_world(consensus);
     struct sr_mail *list = sr_mailbox_take(&consensus->proposals);
     while (list != NULL) {
         struct sr_proposal *proposal = sr_container(list, struct sr_proposal, mail);
         list = list->next;
-        env_answer(consensus, proposal->origin, proposal->sequence, SR_API_STOPPED, 0);
-        env_proposal_done(consensus, proposal);
+        world.answer(consensus, proposal->origin, proposal->sequence, SR_API_STOPPED, 0);
+        world.proposal_done(consensus, proposal);
     }
     list = sr_mailbox_take(&consensus->reads);
     while (list != NULL) {
         struct sr_read *read = sr_container(list, struct sr_read, mail);
         list = list->next;
-        env_answer(consensus, read->origin, read->sequence, SR_API_STOPPED, 0);
-        env_read_done(consensus, read);
+        world.answer(consensus, read->origin, read->sequence, SR_API_STOPPED, 0);
+        world.read_done(consensus, read);
     }
     list = sr_mailbox_take(&consensus->tasks_done);
     while (list != NULL) {

@@ -105,6 +105,9 @@ void sr_consensus_hashes_received(struct sr_consensus *consensus, uint64_t membe
                                   const Strongroom__HashReport *message);
 void sr_consensus_hashes_send(struct sr_consensus *consensus);
 
+/* world.c */
+struct sr_core_env sr_consensus_world(struct sr_consensus *consensus);
+/* The node must stop; any thread, the first one counts. @arg: the consensus. */
 void sr_consensus_fail(void *arg, const struct sr_err *err);
 
 /* loop.c: the loop and its handles, on the calling thread; then its thread. */
