@@ -578,6 +578,56 @@ static void a_new_cluster_takes_over_an_old_state(void **state)
     stream_free(stream);
 }
 
+/* ---- Beside a store that works ---- */
+
+struct work {
+    struct fixture *fixture;
+    atomic_bool stop;
+};
+
+/* Applies, flushes and compacts, all that the two threads of a node do. */
+static void *work_on(void *arg)
+{
+    struct work *work = arg;
+    struct sr_err err = {0};
+    uint64_t seed = 77;
+    for (int i = 0; !atomic_load(&work->stop); i++) {
+        (void)apply(work->fixture, random_command(&seed, 1 + i));
+        if (i % 30 == 0) {
+            (void)apply(work->fixture, compact(sr_store_revision(work->fixture->store) - 5));
+        }
+        if (i % 10 == 0) {
+            (void)sr_store_freeze(work->fixture->store, true);
+            fixture_ok(sr_store_flush(work->fixture->store, &err), &err);
+        }
+        commands_reset();
+    }
+    return NULL;
+}
+
+/* The revisions that it is about must be whole, whatever is removed and added meanwhile. */
+static void images_are_whole_while_the_store_works(void **state)
+{
+    struct fixture *source = *state;
+    struct work work = {.fixture = source};
+    pthread_t thread;
+    fill(source, 15, 200);
+    fixture_flush(source);
+    assert_int_equal(pthread_create(&thread, NULL, work_on, &work), 0);
+    for (int round = 0; round < 8; round++) {
+        struct fixture target;
+        struct stream *stream = stream_of(source);
+        target_init(&target);
+        struct sr_image_writer *writer = writer_open(&target);
+        put_from(writer, stream, 0);
+        finish(writer);
+        fixture_close(&target);
+        stream_free(stream);
+    }
+    atomic_store(&work.stop, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -593,6 +643,7 @@ int main(void)
         commands_test(what_is_staged_is_read_back),
         commands_test(a_disk_without_room_is_waited_for),
         commands_test(a_new_cluster_takes_over_an_old_state),
+        commands_test(images_are_whole_while_the_store_works),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
