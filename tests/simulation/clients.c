@@ -337,6 +337,7 @@ static void arrives(struct world *world, struct client *client)
     case SR_API_NO_LEADER:
     case SR_API_TOO_MANY_REQUESTS:
     case SR_API_STOPPED:
+    case SR_API_NO_SPACE:
         refused(world, client, true);
         break;
     case SR_API_TIMED_OUT:
