@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "node/net/address.h"
 #include "node/peer/peers_internal.h"
+#include "proto/level.h"
 
 static int check_member(const struct sr_peers_options *options, size_t index, struct sr_err *err)
 {
@@ -183,11 +184,25 @@ void sr_peers_close(struct sr_peers *peers, void (*done)(void *arg), void *arg)
     uv_timer_start(&peers->tick, on_farewell_over, FAREWELL_MS, 0);
 }
 
+/* What came with a later feature level, a member of an earlier one would take for damage. */
+static bool is_known_to(const struct member *to, const Strongroom__Envelope *envelope)
+{
+    switch (envelope->message_case) {
+    case STRONGROOM__ENVELOPE__MESSAGE_MEMBERS:
+    case STRONGROOM__ENVELOPE__MESSAGE_PROGRESS:
+    case STRONGROOM__ENVELOPE__MESSAGE_IMAGE_NEEDED:
+    case STRONGROOM__ENVELOPE__MESSAGE_HASH_REPORT:
+        return sr_gauge_read(&to->metrics.feature_level) >= SR_FEATURE_LEVEL_CLUSTER;
+    default:
+        return true;
+    }
+}
+
 bool sr_peers_send(struct sr_peers *peers, uint64_t member, const Strongroom__Envelope *envelope,
                    const struct sr_bytes *payload, size_t payload_count)
 {
     struct member *to = members_find(peers, member);
-    if (to == NULL) {
+    if (to == NULL || !is_known_to(to, envelope)) {
         return false;
     }
     struct outgoing *outgoing = &to->outgoing;

@@ -86,7 +86,8 @@ void sr_peers_set_members(struct sr_peers *peers, const struct sr_peer_member *m
 void sr_peers_close(struct sr_peers *peers, void (*done)(void *arg), void *arg);
 
 /* Queue a frame for @member; it leaves with the next sr_peers_flush. False when the link is down
- * or SR_PEER_WRITE_BYTES_MAX wait: the message is dropped, as a network may. */
+ * or SR_PEER_WRITE_BYTES_MAX wait: the message is dropped, as a network may; and when the member's
+ * feature level is too low to know it. */
 bool sr_peers_send(struct sr_peers *peers, uint64_t member, const Strongroom__Envelope *envelope,
                    const struct sr_bytes *payload, size_t payload_count);
 /* Send what is queued on all links; once a loop turn. */

@@ -39,6 +39,7 @@ struct cluster {
     uv_loop_t loop;
     char addresses[MEMBERS][32];
     struct sr_peer_member members[MEMBERS];
+    uint32_t levels[MEMBERS]; /* feature levels, for cluster_open_node */
     struct node nodes[MEMBERS];
 };
 

@@ -69,6 +69,28 @@ static void frames_reach_whom_they_are_for(void **state)
     cluster_close(&cluster);
 }
 
+static void who_would_not_understand_is_not_told(void **state)
+{
+    (void)state;
+    struct cluster cluster;
+    Strongroom__Envelope envelope = STRONGROOM__ENVELOPE__INIT;
+    Strongroom__Progress progress = STRONGROOM__PROGRESS__INIT;
+    envelope.message_case = STRONGROOM__ENVELOPE__MESSAGE_PROGRESS;
+    envelope.progress = &progress;
+    cluster_init(&cluster);
+    cluster.levels[2] = 1;
+    for (size_t i = 0; i < MEMBERS; i++) {
+        cluster_open_node(&cluster, i, cluster.members[i].name, CLUSTER_ID);
+    }
+    cluster_run(&cluster, all_up, &cluster);
+    assert_true(sr_peers_send(cluster.nodes[0].peers, ID_OF(1), &envelope, NULL, 0));
+    assert_false(sr_peers_send(cluster.nodes[0].peers, ID_OF(2), &envelope, NULL, 0));
+    assert_true(cluster_send(&cluster, 0, 2, 1, "what it always knew"));
+    struct wait third = {&cluster, 2, 0, 1};
+    cluster_run(&cluster, has_frames, &third);
+    cluster_close(&cluster);
+}
+
 static void many_frames_arrive_in_order(void **state)
 {
     (void)state;
@@ -259,6 +281,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_reach_whom_they_are_for),
+        cmocka_unit_test(who_would_not_understand_is_not_told),
         cmocka_unit_test(many_frames_arrive_in_order),
         cmocka_unit_test(a_frame_of_the_largest_size_passes),
         cmocka_unit_test(pings_measure_the_round_trip),
