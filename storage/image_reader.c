@@ -31,6 +31,7 @@ struct sr_image_reader {
     struct sr_image_position position;
     struct sr_image_info info;
     struct sr_buf chunk;
+    int64_t last; /* revision of the last version in it; what was left out does not count */
 };
 
 /* ---- Open ---- */
@@ -262,10 +263,11 @@ static int add_event(struct sr_image_reader *reader, struct sr_view *view,
     version.key = (struct sr_bytes){name, size};
     rc = is_superseded(reader, view, version.key, &event->version, &superseded, err);
     if (rc == SR_OK && !superseded) {
-        if (ends_before(reader, &version, after->revision)) {
+        if (ends_before(reader, &version, reader->last)) {
             rc = SR_NOT_FOUND;
         } else {
             sr_image_version_pack(&version, &reader->chunk);
+            reader->last = event->version.mod_revision;
             after->versions++;
         }
     }
