@@ -165,7 +165,7 @@ static int expect(struct sr_blocking *blocking, const struct sr_blocking_target 
     SSL_set_hostflags(blocking->ssl,
                       X509_CHECK_FLAG_NO_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     sr_check(SSL_set1_host(blocking->ssl, name) == 1);
-    sr_check(SSL_set_tlsext_host_name(blocking->ssl, name) == 1);
+    sr_check(SSL_set_tlsext_host_name(blocking->ssl, blocking->server_name) == 1);
     return SR_OK;
 }
 

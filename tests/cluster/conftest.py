@@ -16,6 +16,19 @@ def pytest_sessionstart():
             pytest.exit(f"{binary} is missing: build first, or set STRONGROOM_BUILD", 2)
 
 
+# Files are run beside each other: what takes minutes begins first.
+LONGEST = ("linearizability", "zones", "membership", "runbooks", "disk_full", "failures", "image",
+           "recover", "corruption", "mixed_levels")
+
+
+def pytest_collection_modifyitems(items):
+    def rank(item):
+        name = item.path.stem.removeprefix("test_")
+        return LONGEST.index(name) if name in LONGEST else len(LONGEST)
+
+    items.sort(key=rank)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
     """What the nodes logged belongs to a failure."""

@@ -13,6 +13,13 @@
 #define META        160
 #define TAIL_STRIDE 97
 
+/* A sanitizer looks for other mistakes than this one: a part of the places is enough. */
+#ifdef __SANITIZE_ADDRESS__
+#define EVERY 4
+#else
+#define EVERY 1
+#endif
+
 static size_t refused;
 static size_t harmless;
 
@@ -65,13 +72,13 @@ static void any_byte_may_flip(void **state)
     refused = harmless = 0;
     for (size_t page = 0; page < image_size; page += PAGE) {
         size_t header = page < 2 * PAGE ? META : HEADER;
-        for (size_t at = 0; at < header; at++)
+        for (size_t at = fixture_random(&seed) % EVERY; at < header; at += EVERY)
             flip(page + at);
-        for (size_t at = header; at < PAGE; at += 1 + fixture_random(&seed) % TAIL_STRIDE)
+        for (size_t at = header; at < PAGE; at += 1 + fixture_random(&seed) % (TAIL_STRIDE * EVERY))
             flip(page + at);
     }
     print_message("%zu flips refused, %zu without consequence\n", refused, harmless);
-    assert_true(refused > 1000);
+    assert_true(refused > 1000 / EVERY);
     assert_true(check_all());
 }
 
@@ -99,7 +106,8 @@ static void pages_are_exchanged(void **state)
 
     (void)state;
     for (size_t from = 0; from < image_size; from += PAGE) {
-        for (size_t to = 0; to < image_size; to += PAGE) {
+        for (size_t to = fixture_random(&seed) % EVERY * PAGE; to < image_size;
+             to += EVERY * PAGE) {
             uint8_t *copy = sr_memdup(image, image_size);
             memcpy(copy + to, image + from, PAGE);
             memcpy(copy + to, image + to, 8); /* its number, as whoever put it there would see to */
@@ -108,7 +116,7 @@ static void pages_are_exchanged(void **state)
             sr_free(copy);
         }
     }
-    assert_true(found > image_size / PAGE);
+    assert_true(found > image_size / PAGE / EVERY);
 }
 
 /* Names, and the sizes before them, that change while the store is open. They are nowhere else to
