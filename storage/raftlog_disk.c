@@ -5,6 +5,7 @@
  * trying again is worthless: the log stops for good. Lack of space alone is no failure.
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -63,7 +64,13 @@ void sr_log_unlock(pthread_mutex_t *mutex)
 
 int sr_log_fail(struct sr_raftlog *log, struct sr_err *err)
 {
-    atomic_store(&log->failed, true);
+    if (!atomic_exchange(&log->failing, true)) {
+        (void)snprintf(log->reason, sizeof(log->reason), "%.150s", err == NULL ? "" : err->text);
+        atomic_store(&log->failed, true);
+    }
+    while (!atomic_load(&log->failed)) {
+        sched_yield();
+    }
     if (err != NULL) {
         err->status = SR_IO;
     }
@@ -73,7 +80,8 @@ int sr_log_fail(struct sr_raftlog *log, struct sr_err *err)
 int sr_log_usable(const struct sr_raftlog *log, struct sr_err *err)
 {
     if (atomic_load(&log->failed)) {
-        return sr_err_set(err, SR_IO, "the log has failed before and stays closed");
+        return sr_err_set(err, SR_IO, "the log has failed before and stays closed: %s",
+                          log->reason);
     }
     return SR_OK;
 }

@@ -190,13 +190,18 @@ struct sr_log_reader {
     size_t at_offset;
 };
 
+/* Of the first failure, for whoever meets the closed log later. */
+#define SR_LOG_REASON_BYTES 160
+
 struct sr_raftlog {
     struct sr_log_identity identity;
     struct sr_log_disk disk;
     char *dir;
     int dir_fd;
     uint64_t segment_bytes;
-    atomic_bool failed;
+    atomic_bool failing; /* somebody writes the reason */
+    atomic_bool failed;  /* set after it */
+    char reason[SR_LOG_REASON_BYTES];
     atomic_uint_fast64_t durable_term; /* as vote.term, for the thread that appends */
     atomic_uint_fast64_t disk_bytes;
     struct sr_raftlog_metrics metrics;

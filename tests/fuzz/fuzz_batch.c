@@ -17,6 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct sr_bytes command;
     struct sr_buf again = {0};
     sr_batch_begin(&again, batch.term);
+    again.data[2] = data[2]; /* compatible features are passed over, whatever they say */
     while (sr_batch_next(&batch, &command)) {
         sr_batch_add(&again, command.data, command.size);
     }
