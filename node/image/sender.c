@@ -364,6 +364,9 @@ static int send_all(struct transfer *transfer, struct sr_err *err)
     struct sr_image_chunk chunk = {0};
     while (!chunk.last) {
         int status = next_chunk(transfer, &chunk, err);
+        if (status == SR_NOT_FOUND) {
+            sr_err_set(err, status, "nothing of this image is left to send");
+        }
         if (status != SR_OK) {
             return status == SR_CLOSED ? status : refuse(transfer, status, err);
         }
