@@ -382,7 +382,7 @@ static void note_accusation(struct sr_steward *steward)
 
 /* ---- All of it ---- */
 
-void sr_steward_tick(struct sr_steward *steward)
+bool sr_steward_tick(struct sr_steward *steward)
 {
     const struct sr_steward_env *env = env_of(steward);
     Strongroom__ClusterRecord *record = NULL;
@@ -391,7 +391,7 @@ void sr_steward_tick(struct sr_steward *steward)
     bool leads = env->leads(env->arg);
     if (sr_store_cluster(steward->options.store, &record, &err) != SR_OK) {
         sr_log(SR_LOG_ERROR, "steward", "no cluster record", "reason=\"%s\"", err.text);
-        return;
+        return false;
     }
     atomic_store(&steward->feature_level, lowest_level(steward, record));
     note_accusation(steward);
@@ -399,7 +399,9 @@ void sr_steward_tick(struct sr_steward *steward)
     keep_space_alarm(steward, now_ms, record);
     check_replicas(steward, now_ms, leads, record);
     prefer(steward, now_ms, leads, record);
+    bool founded = record->epoch > 0;
     strongroom__cluster_record__free_unpacked(record, NULL);
+    return founded;
 }
 
 struct sr_steward *sr_steward_new(const struct sr_steward_options *options)

@@ -59,8 +59,9 @@ struct sr_steward;
 struct sr_steward *sr_steward_new(const struct sr_steward_options *options);
 void sr_steward_free(struct sr_steward *steward); /* NULL is fine */
 
-/* One round of all duties; may block for as long as env.change does. One thread. */
-void sr_steward_tick(struct sr_steward *steward);
+/* One round of all duties; may block for as long as env.change does. One thread. Returns whether
+ * there was a record of the cluster when it began. */
+bool sr_steward_tick(struct sr_steward *steward);
 
 /* Any thread: the feature level that the cluster acts at, the lowest of its members; 0: not all
  * have been seen yet. */

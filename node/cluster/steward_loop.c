@@ -9,7 +9,9 @@
 #include "base/check.h"
 #include "base/clock.h"
 
-#define TICK_S 1
+#define TICK_MS 1000
+/* While there is no record: members cannot be changed before, so it should be there soon. */
+#define FOUNDING_TICK_MS 100
 /* A change that takes longer is looked at again at a later round. */
 #define CHANGE_TIMEOUT_MS 10000
 
@@ -134,12 +136,14 @@ static void describe_founders(struct sr_steward_loop *loop)
 /* ---- The thread ---- */
 
 /* Wait for the next round; false when there is none. */
-static bool wait_a_round(struct sr_steward_loop *loop)
+static bool wait_a_round(struct sr_steward_loop *loop, unsigned tick_ms)
 {
     struct timespec at;
     int waited = 0;
     clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += TICK_S;
+    at.tv_nsec += (long)tick_ms * 1000000;
+    at.tv_sec += at.tv_nsec / 1000000000;
+    at.tv_nsec %= 1000000000;
     pthread_mutex_lock(&loop->mutex);
     while (!loop->stopping && waited != ETIMEDOUT) {
         waited = pthread_cond_timedwait(&loop->changed, &loop->mutex, &at);
@@ -152,8 +156,9 @@ static bool wait_a_round(struct sr_steward_loop *loop)
 static void *run(void *arg)
 {
     struct sr_steward_loop *loop = arg;
-    while (wait_a_round(loop)) {
-        sr_steward_tick(loop->steward);
+    unsigned tick_ms = 0;
+    while (wait_a_round(loop, tick_ms)) {
+        tick_ms = sr_steward_tick(loop->steward) ? TICK_MS : FOUNDING_TICK_MS;
     }
     return NULL;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The thread that lets the steward of a node look after its duties, once a second.
+ * The thread that lets the steward of a node look after its duties, once a second; ten times a
+ * second until there is a record of the cluster.
  */
 #ifndef SR_NODE_CLUSTER_STEWARD_LOOP_H
 #define SR_NODE_CLUSTER_STEWARD_LOOP_H

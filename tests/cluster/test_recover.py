@@ -136,6 +136,7 @@ def test_a_member_that_answers_forbids_it(ruins):
         assert result.returncode == 1
         assert f"something answers at {third.peer_address}" in result.stderr, result.stderr
     second.start()
+    wait_for(lambda: second.log().count('msg="storage open"') == 2, "it to hold its directory")
     result = recover(cluster, first, [Left(second)], "--i-know-they-are-gone")
     assert result.returncode == 1
     assert "a strongroomd runs on it" in result.stderr, result.stderr
