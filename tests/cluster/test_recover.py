@@ -113,6 +113,7 @@ def test_a_cluster_is_made_of_what_is_left(ruins):
     second.kill()
 
     # New ones join: what they need is before the new log, so they take an image.
+    cluster.wait_caught_up()
     joined = []
     for name, zone in (("n4", "b"), ("n5", "c")):
         node = cluster.new_node(name, zone, cluster.dir / f"{name}.token")
