@@ -33,6 +33,8 @@ static struct {
     struct load_histogram latencies;
     uint64_t begin_ns;
     uint64_t end_ns;
+    struct load_client *idle; /* with a rate: those without a call */
+    uint64_t due_ns;          /* with a rate: when the next call is to begin */
     uint64_t good;
     uint64_t bad;
     unsigned open;
@@ -44,18 +46,40 @@ static struct {
                      .seconds = 10,
                      .seed = 1}};
 
-static void start_next(struct load_client *client)
+static void start_at(struct load_client *client, uint64_t at_ns)
 {
-    uint64_t now_ns = sr_clock_monotonic_ns();
-    bool over = run.options.op != LOAD_FILL && now_ns >= run.end_ns;
+    bool over = run.options.op != LOAD_FILL && at_ns >= run.end_ns;
     if (over || !load_next_request(&client->request)) {
         return;
     }
-    client->started_ns = now_ns;
+    client->started_ns = at_ns;
     client->is_open = true;
     client->resume_ns = 0;
     run.open++;
     load_submit(client->connection, client);
+}
+
+static void start_next(struct load_client *client)
+{
+    if (run.options.rate > 0) {
+        client->next_idle = run.idle;
+        run.idle = client;
+    } else {
+        start_at(client, sr_clock_monotonic_ns());
+    }
+}
+
+/* With a rate: begin what is due. A call that had to wait for a client has been slow from the
+ * moment that it was due on, or a server that stalls would look better than it is. */
+static void start_due(void)
+{
+    uint64_t now_ns = sr_clock_monotonic_ns();
+    while (run.idle != NULL && run.due_ns <= now_ns && run.due_ns < run.end_ns) {
+        struct load_client *client = run.idle;
+        run.idle = client->next_idle;
+        start_at(client, run.due_ns);
+        run.due_ns += (uint64_t)(1e9 / run.options.rate);
+    }
 }
 
 static void on_done(struct load_client *client, bool ok)
@@ -189,6 +213,8 @@ static void print_help(void)
         "  --connections N              default: the smaller of clients and 16\n"
         "  --keys N --value-bytes N     key space and size of values\n"
         "  --seconds S                  how long (fill: until every key is written)\n"
+        "  --rate N                     begin N calls a second; a call counts from when it was\n"
+        "                               due. Default: the next call after the last answer\n"
         "  --survive                    connect to the next endpoint when a server dies, and tell\n"
         "                               how long nothing worked\n"
         "  --seed N");
@@ -202,7 +228,7 @@ static void parse(int argc, char **argv)
         {"key", 1, NULL, 'k'},         {"op", 1, NULL, 'o'},     {"clients", 1, NULL, 'n'},
         {"connections", 1, NULL, 'm'}, {"keys", 1, NULL, 'K'},   {"value-bytes", 1, NULL, 'v'},
         {"seconds", 1, NULL, 's'},     {"seed", 1, NULL, 'S'},   {"survive", 0, NULL, 'u'},
-        {"help", 0, NULL, 'h'},        {NULL, 0, NULL, 0}};
+        {"rate", 1, NULL, 'r'},        {"help", 0, NULL, 'h'},   {NULL, 0, NULL, 0}};
     struct load_options *options = &run.options;
     int option = 0;
     while ((option = getopt_long(argc, argv, "", names, NULL)) != -1) {
@@ -237,6 +263,9 @@ static void parse(int argc, char **argv)
         case 's':
             options->seconds = strtod(optarg, NULL);
             break;
+        case 'r':
+            options->rate = strtod(optarg, NULL);
+            break;
         case 'S':
             options->seed = strtoull(optarg, NULL, 10);
             break;
@@ -253,6 +282,10 @@ static void parse(int argc, char **argv)
     if (options->endpoints == NULL || options->ca == NULL || options->certificate == NULL ||
         options->key == NULL || options->clients == 0 || options->keys == 0) {
         load_die("usage", "--endpoints, --cacert, --cert and --key are required; see --help");
+    }
+    if (options->rate < 0 ||
+        (options->rate > 0 && (options->survive || options->op == LOAD_FILL))) {
+        load_die("--rate", "above 0, and not with --survive or --op fill");
     }
     if (options->connections == 0) {
         options->connections = options->clients < 16 ? options->clients : 16;
@@ -278,7 +311,18 @@ static void flush_all(int epoll)
 
 static bool is_over(void)
 {
-    return run.options.survive ? sr_clock_monotonic_ns() >= run.end_ns : run.open == 0;
+    if (run.options.survive) {
+        return sr_clock_monotonic_ns() >= run.end_ns;
+    }
+    return run.open == 0 && (run.options.rate == 0 || run.due_ns >= run.end_ns);
+}
+
+static int patience_ms(void)
+{
+    if (run.options.rate > 0) {
+        return 1;
+    }
+    return run.options.survive ? 5 : 1000;
 }
 
 static void loop(SSL_CTX *tls)
@@ -296,9 +340,12 @@ static void loop(SSL_CTX *tls)
         if (run.options.survive) {
             resume(epoll, tls);
         }
+        if (run.options.rate > 0) {
+            start_due();
+        }
         flush_all(epoll);
         struct epoll_event events[64];
-        int count = epoll_wait(epoll, events, 64, run.options.survive ? 5 : 1000);
+        int count = epoll_wait(epoll, events, 64, patience_ms());
         for (int i = 0; i < count; i++) {
             bool is_there = run.connections[events[i].data.u32] != NULL;
             if (is_there && events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
@@ -342,6 +389,7 @@ int main(int argc, char **argv)
     run.clients = sr_calloc(run.options.clients, sizeof(*run.clients));
     double cpu_before = cpu_seconds();
     run.begin_ns = sr_clock_monotonic_ns();
+    run.due_ns = run.begin_ns;
     run.end_ns = run.begin_ns + (uint64_t)(run.options.seconds * 1e9);
     loop(tls);
     report((double)(sr_clock_monotonic_ns() - run.begin_ns) / 1e9, cpu_seconds() - cpu_before);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The load program: a closed loop of N clients, each with one call open at a time, spread over M
- * TLS connections. One thread, epoll, nghttp2; every answer's grpc-status is checked.
+ * The load program: N clients, each with one call open at a time, spread over M TLS connections:
+ * a closed loop, or calls at a steady rate. One thread, epoll, nghttp2; every answer's grpc-status
+ * is checked.
  */
 #ifndef SR_TESTS_BENCH_LOAD_H
 #define SR_TESTS_BENCH_LOAD_H
@@ -40,6 +41,7 @@ struct load_options {
     uint64_t keys;
     unsigned value_bytes;
     double seconds; /* fill: until all keys are written */
+    double rate;    /* calls begun a second, all clients together; 0: as fast as answers come */
     bool survive;   /* a server may die: connect to the next, and note how long nothing worked */
     uint64_t seed;
 };
@@ -63,7 +65,8 @@ struct load_client {
     struct load_request request;
     size_t sent; /* of request.message */
     uint64_t started_ns;
-    bool is_open;       /* it waits for an answer */
+    bool is_open;                  /* it waits for an answer */
+    struct load_client *next_idle; /* with a rate: waits for its turn */
     uint64_t resume_ns; /* survive: when it calls again after a failure; 0: it need not */
     size_t answer_bytes;
     int grpc_status; /* -1: not seen */

@@ -143,3 +143,12 @@ def write(path, text):
     old = path.read_text() if path.exists() else ""
     _, heading, rest = old.partition(BY_HAND)
     path.write_text(text + heading + rest)
+
+
+def write_between(path, begin, end, text):
+    """Between two marks, which are there."""
+    before, _, rest = path.read_text().partition(begin)
+    _, mark, after = rest.partition(end)
+    if not mark:
+        raise RuntimeError(f"{path} has no place for it: {begin} {end}")
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}")
