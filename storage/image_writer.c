@@ -19,7 +19,7 @@
 #include "storage/record.h"
 
 /* What a crash may cost, and the size of a transaction. */
-#define STAGED_BYTES_MAX   ((size_t)16 * 1024 * 1024)
+#define STAGED_BYTES_MAX   ((size_t)4 * 1024 * 1024)
 #define STAGED_ENTRIES_MAX 50000
 
 struct sr_image_writer {

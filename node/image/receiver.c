@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "base/background.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -302,6 +303,7 @@ static void *run(void *arg)
     const struct sr_image_receiver_options *options = &receiver->options;
     unsigned pause = PAUSE_MS;
     uint64_t member = 0;
+    sr_background_thread();
     while ((member = await_wish(receiver)) != 0) {
         struct sr_err err = {0};
         uint64_t before = sr_counter_read(&receiver->metrics.received_bytes);

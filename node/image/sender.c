@@ -21,6 +21,7 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "base/background.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -413,6 +414,7 @@ void sr_image_sender_serve(struct sr_image_sender *sender, struct sr_bulk *bulk,
     struct transfer transfer = {
         .sender = sender, .bulk = bulk, .member = member, .logged_ns = sr_clock_monotonic_ns()};
     struct sr_err err = {0};
+    sr_background_thread();
     sr_gauge_add(&sender->metrics.sending, 1);
     int status = run(&transfer, &err);
     if (status == SR_OK) {
