@@ -301,11 +301,11 @@ static int compare_numbers(void *arg, struct sr_bytes a, struct sr_bytes b)
 static int visit_free(void *arg, struct sr_bytes key, struct sr_bytes value, struct sr_err *err)
 {
     struct sr_page_file *file = arg;
-    uint64_t count = value.size >= 8 ? sr_page_u64(value.data) : UINT64_MAX;
+    uint64_t count = value.size >= 8 ? sr_page_u64(value.data) : 0;
     uint64_t above = UINT64_MAX;
 
     if (key.size != 8 || sr_page_u64(key.data) == 0 || sr_page_u64(key.data) > file->transaction ||
-        value.size % 8 != 0 || count > value.size / 8 - 1)
+        value.size < 8 || value.size % 8 != 0 || count > value.size / 8 - 1)
         return sr_err_set(err, SR_CORRUPT, "a damaged entry");
     for (uint64_t i = 1; i <= count; i++) {
         uint64_t page = sr_page_u64(value.data + 8 * i);

@@ -203,6 +203,8 @@ int sr_page_read_big(struct sr_page_file *file, uint64_t page, size_t size, stru
     if (sr_page_u64(header) != page || sr_page_u16(header + 10) != PAGE_OVERFLOW || pages < least ||
         pages > file->last_page)
         return sr_err_set(err, SR_CORRUPT, "page %" PRIu64 " does not begin a large value", page);
+    if (least > file->pages || page > file->pages - least) /* before there is memory for it */
+        return sr_err_set(err, SR_CORRUPT, "the large value of page %" PRIu64 " is cut off", page);
     for (uint64_t i = 1; rc == SR_OK && i < pages; i++)
         rc = sr_page_take(file, page + i, err);
     if (rc == SR_OK)
