@@ -226,6 +226,17 @@ static int put_requests(struct sr_image_writer *writer, struct sr_reader *reader
     return rc;
 }
 
+/* Whether the revision of @version has changed its name already: a store takes that for a bug. All
+ * of a revision is in one memtable. */
+static bool is_changed_twice(const struct sr_image_writer *writer,
+                             const struct sr_image_version *version)
+{
+    const struct sr_memtable_entry *newest =
+        sr_memtable_get(writer->store->active, version->key, INT64_MAX);
+
+    return newest != NULL && newest->version.mod_revision == version->version.mod_revision;
+}
+
 static int put_versions(struct sr_image_writer *writer, struct sr_reader *reader,
                         struct sr_err *err)
 {
@@ -242,7 +253,7 @@ static int put_versions(struct sr_image_writer *writer, struct sr_reader *reader
         if (position->requests < writer->point.request_count ||
             revision > writer->point.state.revision || revision < position->revision ||
             (revision == position->revision && version.version.sub < position->sub) ||
-            version.version.sub == UINT32_MAX)
+            version.version.sub == UINT32_MAX || is_changed_twice(writer, &version))
             return sr_err_set(err, SR_CORRUPT, "revision %lld has no place", (long long)revision);
         sr_writer_add(writer->store, version.key, version.value, &version.version);
         position->revision = revision;

@@ -445,6 +445,46 @@ static void what_is_not_the_next_chunk_unharmed_is_refused(void **state)
     stream_free(other);
 }
 
+/* As a sender with a defect would make them, its checksums included. */
+static void what_a_store_would_abort_on_is_refused(void **state)
+{
+    struct fixture *source = *state;
+    struct fixture target;
+    struct sr_err err = {0};
+    struct sr_image_version version = {
+        .version = {.mod_revision = 2, .create_revision = 2, .version = 1, .value_size = 1},
+        .key = sr_bytes_of("a"),
+        .value = sr_bytes_of("1")};
+    struct sr_buf data = {0};
+    fill(source, 23, 20);
+    fixture_flush(source);
+    struct stream *stream = stream_of(source);
+    struct sr_image_header header;
+    fixture_ok(sr_image_header_unpack(stream->chunks[0].data, &header, &err), &err);
+    header.request_count = 0;
+    header.record = (struct sr_bytes){0};
+    struct sr_image_chunk first = {.number = 0};
+    sr_image_header_pack(&header, &data);
+    first.data = (struct sr_bytes){data.data, data.size};
+    fixture_ok(sr_image_content_add(first.content, 0, first.data, &err), &err);
+    target_init(&target);
+    struct sr_image_writer *writer = writer_open(&target);
+    fixture_ok(sr_image_writer_put(writer, &first, &err), &err);
+    sr_buf_clear(&data);
+    sr_buf_append_u8(&data, SR_IMAGE_VERSIONS);
+    sr_image_version_pack(&version, &data);
+    version.version.sub = 1; /* one revision changes a name once */
+    sr_image_version_pack(&version, &data);
+    struct sr_image_chunk second = {.number = 1, .data = {data.data, data.size}};
+    memcpy(second.content, first.content, sizeof(second.content));
+    fixture_ok(sr_image_content_add(second.content, 1, second.data, &err), &err);
+    assert_int_equal(sr_image_writer_put(writer, &second, &err), SR_CORRUPT);
+    sr_image_writer_close(writer);
+    sr_buf_close(&data);
+    fixture_close(&target);
+    stream_free(stream);
+}
+
 static void an_image_of_another_cluster_is_refused(void **state)
 {
     struct fixture *source = *state;
@@ -638,6 +678,7 @@ int main(void)
         commands_test(readers_are_few),
         commands_test(a_crash_costs_little),
         commands_test(what_is_not_the_next_chunk_unharmed_is_refused),
+        commands_test(what_a_store_would_abort_on_is_refused),
         commands_test(an_image_of_another_cluster_is_refused),
         commands_test(a_state_of_its_own_is_not_overwritten),
         commands_test(what_is_staged_is_read_back),
