@@ -321,19 +321,19 @@ static size_t find_alarm(const Strongroom__ClusterRecord *record,
     return at;
 }
 
-static bool is_known_alarm(uint32_t alarm)
+bool sr_cluster_is_alarm(uint32_t alarm)
 {
     return alarm == ETCDSERVERPB__ALARM_TYPE__NOSPACE || alarm == ETCDSERVERPB__ALARM_TYPE__CORRUPT;
 }
 
-static bool alarm_is_before(const Strongroom__AlarmRecord *a, const Strongroom__AlarmRecord *b)
+bool sr_cluster_alarm_is_before(const Strongroom__AlarmRecord *a, const Strongroom__AlarmRecord *b)
 {
     return a->member_id < b->member_id || (a->member_id == b->member_id && a->alarm < b->alarm);
 }
 
 static enum sr_api_error change_raise(struct draft *draft, const Strongroom__AlarmRecord *alarm)
 {
-    if (!is_known_alarm(alarm->alarm)) {
+    if (!sr_cluster_is_alarm(alarm->alarm)) {
         return SR_API_ALARM_INVALID;
     }
     if (sr_cluster_member(&draft->record, alarm->member_id) == NULL) {
@@ -348,7 +348,7 @@ static enum sr_api_error change_raise(struct draft *draft, const Strongroom__Ala
         draft->alarm.index = draft->index;
     }
     size_t at = draft->record.n_alarms++;
-    for (; at > 0 && alarm_is_before(alarm, draft->alarms[at - 1]); at--) {
+    for (; at > 0 && sr_cluster_alarm_is_before(alarm, draft->alarms[at - 1]); at--) {
         draft->alarms[at] = draft->alarms[at - 1];
     }
     draft->alarms[at] = &draft->alarm;
@@ -358,7 +358,7 @@ static enum sr_api_error change_raise(struct draft *draft, const Strongroom__Ala
 
 static enum sr_api_error change_clear(struct draft *draft, const Strongroom__AlarmRecord *alarm)
 {
-    if (!is_known_alarm(alarm->alarm)) {
+    if (!sr_cluster_is_alarm(alarm->alarm)) {
         return SR_API_ALARM_INVALID;
     }
     size_t at = find_alarm(&draft->record, alarm);

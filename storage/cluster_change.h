@@ -6,6 +6,8 @@
 #ifndef SR_STORAGE_CLUSTER_CHANGE_H
 #define SR_STORAGE_CLUSTER_CHANGE_H
 
+#include <stdbool.h>
+
 #include "base/buf.h"
 #include "proto/api_error.h"
 #include "proto/cluster.pb-c.h"
@@ -24,5 +26,13 @@ void sr_cluster_answer(const Strongroom__ClusterRecord *before,
 
 const Strongroom__MemberRecord *sr_cluster_member(const Strongroom__ClusterRecord *record,
                                                   uint64_t id); /* NULL: none */
+
+/* Whether @record, which has been unpacked, is one that changes can have made: members and alarms
+ * in order and well formed, none of them twice, a voter, all within their counts. */
+bool sr_cluster_is_record(const Strongroom__ClusterRecord *record);
+
+/* Whether there is such an alarm; and the order of alarms in a record. */
+bool sr_cluster_is_alarm(uint32_t alarm);
+bool sr_cluster_alarm_is_before(const Strongroom__AlarmRecord *a, const Strongroom__AlarmRecord *b);
 
 #endif

@@ -42,19 +42,13 @@ static unsigned alarms_of(const Strongroom__ClusterRecord *record, uint64_t own_
     return majority_has_space(record) ? alarms : alarms | SR_ALARM_NO_PUTS;
 }
 
-static bool is_in_bounds(const Strongroom__ClusterRecord *record)
-{
-    return record->epoch > 0 && record->n_members >= 1 && record->n_members <= SR_MEMBERS_MAX &&
-           record->n_removed <= SR_REMOVED_MAX && record->n_alarms <= SR_ALARMS_MAX;
-}
-
 /* SR_CORRUPT when @packed is no record. */
 static int cluster_new(const struct sr_store *store, struct sr_bytes packed,
                        struct sr_cluster **ret, struct sr_err *err)
 {
     Strongroom__ClusterRecord *record =
         strongroom__cluster_record__unpack(NULL, packed.size, packed.data);
-    if (record == NULL || !is_in_bounds(record)) {
+    if (record == NULL || !sr_cluster_is_record(record)) {
         if (record != NULL) {
             strongroom__cluster_record__free_unpacked(record, NULL);
         }
