@@ -145,7 +145,7 @@ static int check_entries(const struct sr_log_frame *frame, const uint8_t *body, 
                          struct sr_err *err)
 {
     struct sr_reader reader = sr_reader_of(body, frame->body);
-    for (uint32_t i = 0; i < frame->count; i++) {
+    for (uint32_t i = 0; i < frame->count && !reader.failed; i++) {
         struct sr_log_entry entry = sr_log_entry_read(&reader);
         if (!reader.failed && entry.term > *term_max) {
             *term_max = entry.term;
