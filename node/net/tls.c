@@ -9,7 +9,9 @@
 #include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/ui.h>
 #include <openssl/x509.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -83,6 +85,21 @@ static int no_pass_phrase(char *out, int size, int writing, void *arg)
     (void)writing;
     (void)arg;
     return -1;
+}
+
+/* Nor for anything else that a file may say is under one, such as a certificate: there OpenSSL
+ * takes what holds for the process. */
+static int no_session(UI *ui)
+{
+    (void)ui;
+    return 0;
+}
+
+static void forbid_terminal(void)
+{
+    UI_METHOD *method = UI_create_method("none");
+    sr_check(method != NULL && UI_method_set_opener(method, no_session) == 0);
+    UI_set_default_method(method);
 }
 
 static int parse_key(SSL_CTX *ctx, const char *path, const uint8_t *pem, size_t size,
@@ -181,6 +198,8 @@ static int set_up(SSL_CTX *ctx, const struct sr_tls_files *files, struct sr_err 
 static int tls_new(const SSL_METHOD *method, const struct sr_tls_files *files, const char *alpn,
                    struct sr_tls **ret, struct sr_err *err)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    sr_check(pthread_once(&once, forbid_terminal) == 0);
     ERR_clear_error();
     size_t alpn_size = alpn == NULL ? 0 : strlen(alpn);
     struct sr_tls *tls = sr_zalloc(sizeof(*tls));

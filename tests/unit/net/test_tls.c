@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -100,6 +101,38 @@ static void a_key_under_a_pass_phrase_is_refused(void **state)
                    "not an unencrypted PEM key");
 }
 
+/* A certificate that says that it is under one is refused, too, and nobody is asked for it. */
+static void nobody_is_asked_for_a_pass_phrase(void **state)
+{
+    static const char pem[] = "-----BEGIN CERTIFICATE-----\n"
+                              "Proc-Type: 4,ENCRYPTED\n"
+                              "DEK-Info: AES-256-CBC,00112233445566778899AABBCCDDEEFF\n\n"
+                              "MAAwADAAMAAwADAAMAAwADAAMAAwADAAMAAwADAAMAA=\n"
+                              "-----END CERTIFICATE-----\n";
+    const char *crt = fixture_path("node-1", "crt");
+    const char *key = fixture_path("node-1", "key");
+    const char *ca = fixture_path("ca", "crt");
+    const char *sealed = fixture_path("sealed", "crt");
+    char left[8] = "";
+    int ends[2];
+    int input = dup(STDIN_FILENO);
+    FILE *file = fopen(sealed, "w");
+    (void)state;
+    assert_non_null(file);
+    assert_true(fputs(pem, file) >= 0 && fclose(file) == 0);
+    /* Without a terminal OpenSSL would read here. */
+    assert_true(pipe(ends) == 0 && dup2(ends[0], STDIN_FILENO) == STDIN_FILENO);
+    assert_int_equal(write(ends[1], "phrase\n", 7), 7);
+    close(ends[1]);
+    expect_failure(sealed, key, ca, SR_INVALID, "certificate ");
+    expect_failure(crt, key, sealed, SR_INVALID, "CA certificate ");
+    assert_int_equal(read(ends[0], left, sizeof(left)), 7);
+    close(ends[0]);
+    assert_int_equal(dup2(input, STDIN_FILENO), STDIN_FILENO);
+    close(input);
+    assert_int_equal(remove(sealed), 0);
+}
+
 static void a_file_larger_than_any_key_is_refused(void **state)
 {
     (void)state;
@@ -178,6 +211,7 @@ int main(void)
         cmocka_unit_test(a_key_must_fit_its_certificate),
         cmocka_unit_test(a_key_that_others_can_read_is_refused),
         cmocka_unit_test(a_key_under_a_pass_phrase_is_refused),
+        cmocka_unit_test(nobody_is_asked_for_a_pass_phrase),
         cmocka_unit_test(a_file_larger_than_any_key_is_refused),
         cmocka_unit_test(addresses_are_cut_at_the_last_colon),
         cmocka_unit_test(addresses_are_resolved),
