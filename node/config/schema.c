@@ -166,7 +166,8 @@ static void note_trace(struct complaint *complaint, const char *line)
     }
 }
 
-static void on_log(cyaml_log_t level, void *arg, const char *format, va_list arguments)
+__attribute__((format(printf, 3, 0))) static void on_log(cyaml_log_t level, void *arg,
+                                                         const char *format, va_list arguments)
 {
     (void)level;
     struct complaint *complaint = arg;
