@@ -295,6 +295,36 @@ static void walk_members(struct world *world)
     }
 }
 
+/* Everybody whom it knows was replaced while it was away: it cannot tell a member from a stranger,
+ * and nobody can tell it. */
+static bool is_stranded(const struct world *world, size_t at)
+{
+    const struct member *member = &world->members[at];
+    bool stranded = member->alive && world->roster.latest.epoch > 0 && roster_has(world, at);
+    for (size_t i = 0; i < world->count; i++) {
+        stranded = stranded && (i == at || !roster_has(world, i) || !accepts(member, i));
+    }
+    return stranded;
+}
+
+/* It takes a person, who removes it (and would add it again, as somebody else: strongroom rebuild).
+ */
+static void remove_stranded(struct world *world)
+{
+    struct roster *roster = &world->roster;
+    size_t leader = world_leader(world);
+    if (roster->at_ns > world->now_ns || leader == WORLD_MEMBERS_MAX) {
+        return;
+    }
+    roster->at_ns = world->now_ns + 2000 * WORLD_MS;
+    for (size_t i = 0; i < world->count; i++) {
+        if (is_stranded(world, i)) {
+            ask_of_one(world, &world->members[leader], i, false);
+            return;
+        }
+    }
+}
+
 uint64_t roster_next(const struct world *world)
 {
     const struct roster *roster = &world->roster;
@@ -308,7 +338,9 @@ void roster_step(struct world *world)
         return;
     }
     walk_members(world);
-    if (!roster->leaving && roster->at_ns <= world->now_ns) {
+    if (roster->leaving) {
+        remove_stranded(world);
+    } else if (roster->at_ns <= world->now_ns) {
         struct member *member = &world->members[world_random(world, world->count)];
         roster->at_ns = world->now_ns + world_random(world, 2 * roster->every_ns);
         if (member->alive && !member->paused && !member->failed) {
