@@ -224,7 +224,7 @@ int sr_store_index_rest(struct sr_store *store, struct sr_err *err)
 {
     int rc = SR_OK;
 
-    (void)sr_unindexed_turn(store, &store->unindexed, true); /* nothing is drained yet */
+    (void)sr_unindexed_turn(store, &store->unindexed, true); /* nothing has come to its end */
     while (rc == SR_OK && store->unindexed.draining != NULL) {
         struct flush flush = {.store = store,
                               .state = store->durable,
@@ -232,8 +232,11 @@ int sr_store_index_rest(struct sr_store *store, struct sr_err *err)
                               .unindexed = store->unindexed};
         rc = flush_once(&flush, err);
         sr_buf_close(&flush.scratch);
-        if (rc == SR_OK)
-            finish(&flush);
+        if (rc != SR_OK)
+            break;
+        finish(&flush);
+        /* What was gathered while the last ones were drained comes next. */
+        (void)sr_unindexed_turn(store, &store->unindexed, true);
     }
     return rc;
 }

@@ -84,7 +84,8 @@ struct sr_image_info {
 int sr_image_reader_open(struct sr_store *store, struct sr_image_reader **ret, struct sr_err *err);
 void sr_image_reader_info(const struct sr_image_reader *reader, struct sr_image_info *ret);
 /* Go on from @position, which a writer of the same image gave. SR_NOT_FOUND, changing nothing,
- * when it is of another image; position.chunk 0 is the start and always accepted. */
+ * when it is of another image, or nowhere in this one; position.chunk 0 is the start and always
+ * accepted. */
 int sr_image_reader_seek(struct sr_image_reader *reader, const struct sr_image_position *position,
                          struct sr_err *err);
 /* The next chunk; its data is valid until the next call. SR_NOT_FOUND after the last one. SR_LIMIT
@@ -104,7 +105,9 @@ struct sr_image_writer_options {
     uint64_t member_id;
     size_t map_bytes;            /* as in struct sr_store_options */
     uint64_t disk_reserve_bytes; /* likewise: below it, SR_NO_SPACE */
-    size_t staged_entries_max;   /* in one transaction, about; 0: 50,000, or 16 MiB of them */
+    size_t staged_entries_max;   /* in one transaction, about; 0: 50,000, or 4 MiB of them. The
+                                    index follows when there are twice as many; 0: the store's
+                                    default */
 };
 
 /* Begin to stage, or go on with what an earlier writer staged in @dir. SR_CORRUPT and the like when
@@ -114,6 +117,9 @@ int sr_image_writer_open(const struct sr_image_writer_options *options,
 /* What a writer that is opened after a crash would go on from: durable, so it may be behind what
  * was put. Right after opening, it is what to ask the reader for. */
 void sr_image_writer_position(const struct sr_image_writer *writer, struct sr_image_position *ret);
+/* Whether every chunk is durable: there is nothing to ask a reader for any more, only to finish.
+ * @ret_index: the point of the image. */
+bool sr_image_writer_has_all(const struct sr_image_writer *writer, uint64_t *ret_index);
 /* Take over the next chunk; copies. SR_CORRUPT: it is not the next chunk of this image, unharmed;
  * SR_REFUSED: it is an image of another cluster; SR_FORMAT: of a newer version. SR_NO_SPACE:
  * nothing was taken, the same chunk may be put again when there is room. After any other error the

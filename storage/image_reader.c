@@ -159,8 +159,10 @@ int sr_image_reader_seek(struct sr_image_reader *reader, const struct sr_image_p
         reader->position = (struct sr_image_position){.request = reader->request_first};
         return SR_OK;
     }
+    /* It comes from another node: a request that is not there would be damage to this store. */
     if (memcmp(position->id, reader->info.id, SR_IMAGE_ID_BYTES) != 0 ||
-        position->requests > reader->request_count)
+        position->requests > reader->request_count ||
+        position->request != reader->request_first + position->requests)
         return sr_err_set(err, SR_NOT_FOUND, "the position is in another image");
     reader->position = *position;
     return SR_OK;

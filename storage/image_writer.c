@@ -49,6 +49,7 @@ static int open_store(struct sr_image_writer *writer, struct sr_err *err)
         .memtable_entries_max =
             options->staged_entries_max != 0 ? options->staged_entries_max : STAGED_ENTRIES_MAX,
         .memtable_bytes_max = STAGED_BYTES_MAX,
+        .unindexed_entries_max = 2 * options->staged_entries_max,
         .disk_reserve_bytes = options->disk_reserve_bytes,
     };
 
@@ -158,6 +159,12 @@ void sr_image_writer_close(struct sr_image_writer *writer)
 void sr_image_writer_position(const struct sr_image_writer *writer, struct sr_image_position *ret)
 {
     *ret = writer->durable;
+}
+
+bool sr_image_writer_has_all(const struct sr_image_writer *writer, uint64_t *ret_index)
+{
+    *ret_index = writer->point.state.applied_index;
+    return writer->durable.revision == SR_IMAGE_END;
 }
 
 /* ---- Flushing ---- */

@@ -59,17 +59,22 @@ static void check_same_stream(const struct stream *a, const struct stream *b)
     }
 }
 
-static struct sr_image_writer *writer_open(struct fixture *fixture)
+static struct sr_image_writer *writer_open_staging(struct fixture *fixture, size_t staged)
 {
     struct sr_image_writer_options options = {.dir = fixture->dir,
                                               .keyring = fixture->keyring,
                                               .cluster_id = FIXTURE_CLUSTER,
                                               .member_id = FIXTURE_MEMBER,
-                                              .staged_entries_max = 20};
+                                              .staged_entries_max = staged};
     struct sr_image_writer *writer = NULL;
     struct sr_err err = {0};
     fixture_ok(sr_image_writer_open(&options, &writer, &err), &err);
     return writer;
+}
+
+static struct sr_image_writer *writer_open(struct fixture *fixture)
+{
+    return writer_open_staging(fixture, 20);
 }
 
 static void put_from(struct sr_image_writer *writer, const struct stream *stream, size_t first)
@@ -85,6 +90,13 @@ static void finish(struct sr_image_writer *writer)
     struct sr_err err = {0};
     fixture_ok(sr_image_writer_finish(writer, &err), &err);
     sr_image_writer_close(writer);
+}
+
+static void put_all(struct fixture *fixture, const struct stream *stream, size_t staged)
+{
+    struct sr_image_writer *writer = writer_open_staging(fixture, staged);
+    put_from(writer, stream, 0);
+    finish(writer);
 }
 
 /* A node to stage on, with keys of its own. */
@@ -305,6 +317,37 @@ static void a_reader_does_not_hold_for_ever(void **state)
     stream_free(stream);
 }
 
+/* A position comes from another node: one that cannot be is refused, and harms nothing. */
+static void a_position_that_is_nowhere_is_refused(void **state)
+{
+    struct fixture *source = *state;
+    struct sr_image_reader *reader = NULL;
+    struct sr_image_info info;
+    struct sr_err err = {0};
+    fill(source, 12, 200);
+    fixture_flush(source);
+    assert_true(sr_requests_count(source->store) > 2);
+    fixture_ok(sr_image_reader_open(source->store, &reader, &err), &err);
+    sr_image_reader_info(reader, &info);
+    const uint64_t wrong[] = {1, sr_requests_count(source->store), UINT64_MAX - 1, UINT64_MAX};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        struct sr_image_position position = {.chunk = 1, .request = wrong[i]};
+        memcpy(position.id, info.id, sizeof(position.id));
+        assert_int_equal(sr_image_reader_seek(reader, &position, &err), SR_NOT_FOUND);
+        position.request = 0;
+        position.requests = wrong[i];
+        assert_int_equal(sr_image_reader_seek(reader, &position, &err), SR_NOT_FOUND);
+    }
+    struct stream *stream = sr_zalloc(sizeof(*stream));
+    stream_read(stream, reader);
+    sr_image_reader_close(reader);
+    struct stream *again = stream_of(source);
+    check_same_stream(stream, again);
+    stream_free(stream);
+    stream_free(again);
+    assert_int_equal(sr_store_failure(source->store, &err), SR_OK);
+}
+
 static void readers_are_few(void **state)
 {
     struct fixture *source = *state;
@@ -323,6 +366,32 @@ static void readers_are_few(void **state)
     }
     fixture_ok(sr_image_reader_open(source->store, &more, &err), &err);
     sr_image_reader_close(more);
+}
+
+/* The last chunks come while the index takes in those before them. */
+static void an_image_ends_while_its_index_follows(void **state)
+{
+    static char value[60001];
+    struct fixture *source = *state;
+    struct fixture target;
+    memset(value, 'v', sizeof(value) - 1);
+    for (int i = 0; i < 150; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "key-%d", i);
+        (void)apply(source, put_text(key, value));
+        commands_reset();
+    }
+    fixture_flush(source);
+    struct stream *stream = stream_of(source);
+    for (size_t staged = 2; staged < 40; staged += 18) {
+        target_init(&target);
+        put_all(&target, stream, staged);
+        fixture_open(&target);
+        check_same_point(source, &target);
+        check_same_content(source, &target);
+        fixture_close(&target);
+    }
+    stream_free(stream);
 }
 
 /* After any number of chunks the receiver is gone, and another one asks for the rest. */
@@ -675,7 +744,9 @@ int main(void)
         commands_test(all_nodes_at_one_point_make_the_same_image),
         commands_test(the_point_stays_while_the_store_goes_on),
         commands_test(a_reader_does_not_hold_for_ever),
+        commands_test(a_position_that_is_nowhere_is_refused),
         commands_test(readers_are_few),
+        commands_test(an_image_ends_while_its_index_follows),
         commands_test(a_crash_costs_little),
         commands_test(what_is_not_the_next_chunk_unharmed_is_refused),
         commands_test(what_a_store_would_abort_on_is_refused),
