@@ -240,6 +240,22 @@ static int finish(struct attempt *attempt, struct sr_err *err)
     return receiver->options.complete(receiver->options.arg, err);
 }
 
+/* Whether an earlier life has received everything, and ended before it had read it back. What is
+ * not ahead of us any more is thrown away. */
+static int look_for_all(struct attempt *attempt, bool *ret_all, struct sr_err *err)
+{
+    uint64_t index = 0;
+    struct sr_image_position position;
+    *ret_all = sr_image_writer_has_all(attempt->writer, &index);
+    if (*ret_all && index <= sr_store_applied_index(attempt->receiver->options.store)) {
+        *ret_all = false;
+        return start_over(attempt, err);
+    }
+    sr_image_writer_position(attempt->writer, &position);
+    attempt->bytes = position.bytes;
+    return SR_OK;
+}
+
 static int fetch(struct attempt *attempt, struct sr_err *err)
 {
     int status = stage(attempt, err);
@@ -247,6 +263,13 @@ static int fetch(struct attempt *attempt, struct sr_err *err)
         return SR_OK; /* it only waits for the start */
     }
     bool last = false;
+    bool all = false;
+    if (status == SR_OK) {
+        status = look_for_all(attempt, &all, err);
+    }
+    if (status == SR_OK && all) {
+        return finish(attempt, err);
+    }
     if (status == SR_OK) {
         status = connect_to(attempt, err);
     }

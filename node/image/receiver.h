@@ -8,7 +8,8 @@
  *              └───────────┘
  *
  * What is staged goes on where it was after a broken connection and after a crash, as long as the
- * sender still has that image open; else it begins anew. When it is complete the node has to start
+ * sender still has that image open; else it begins anew. Once everything is staged nobody is asked
+ * any more: a crash then costs only the reading back. When it is complete the node has to start
  * anew: the image is adopted there and nowhere else (node/adopt.h).
  */
 #ifndef SR_NODE_IMAGE_RECEIVER_H

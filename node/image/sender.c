@@ -160,6 +160,16 @@ static void give_back(struct sr_image_sender *sender, struct slot *slot, bool ke
     sr_image_reader_close(over);
 }
 
+/* Others look at it, too, to see which slots are free. */
+static struct sr_image_reader *take_reader(struct sr_image_sender *sender, struct slot *slot)
+{
+    pthread_mutex_lock(&sender->mutex);
+    struct sr_image_reader *reader = slot->reader;
+    slot->reader = NULL;
+    pthread_mutex_unlock(&sender->mutex);
+    return reader;
+}
+
 static void sweep(struct sr_image_sender *sender)
 {
     for (size_t i = 0; i < SR_PEER_BULK_MAX; i++) {
@@ -243,9 +253,9 @@ static int open_image(struct transfer *transfer, const struct sr_image_position 
         slot->bytes = position->bytes;
         return SR_OK;
     }
-    sr_image_reader_close(slot->reader);
-    slot->reader = NULL;
-    struct sr_image_reader *reader = NULL;
+    struct sr_image_reader *reader = take_reader(transfer->sender, slot);
+    sr_image_reader_close(reader);
+    reader = NULL;
     int status = sr_image_reader_open(transfer->sender->options.store, &reader, err);
     if (status != SR_OK) {
         return status;

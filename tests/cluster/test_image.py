@@ -104,18 +104,23 @@ def test_a_follower_gets_an_image(lagging):
     assert not adopted(follower, 2)
 
 
-def test_killed_at_any_moment(lagging):
-    """kill -9 of the follower, again and again, then of the leader while it sends: old or new,
-    never a mixture."""
-    cluster, follower = lagging
-    for node in cluster.nodes:  # so that there is time to die in
-        node.image = {"bytes_per_second": 8 << 20}
+def limit_rate(cluster, bytes_per_second):
+    """Whoever sends an image from now on takes its time, so that there is time to die in."""
+    for node in cluster.nodes:
+        node.image = {"bytes_per_second": bytes_per_second}
         node.write_config()
     for node in cluster.nodes:
         if node.is_running():
             assert node.stop() == 0
             node.start()
             cluster.wait_leader()
+
+
+def test_killed_at_any_moment(lagging):
+    """kill -9 of the follower, again and again, then of the leader while it sends: old or new,
+    never a mixture."""
+    cluster, follower = lagging
+    limit_rate(cluster, 8 << 20)
     follower.start()
     for _ in range(6):
         wait_for(lambda: 'part=image' in follower.log(), "an image to begin")
@@ -132,6 +137,57 @@ def test_killed_at_any_moment(lagging):
     cluster.wait_leader()
     wait_for(lambda: adopted(follower), "the follower to start from an image", timeout=120)
     check_equal(cluster, follower)
+
+
+def metric(node, name):
+    return int(page(node, "metrics").split(f"\nstrongroom_{name} ")[1].split()[0])
+
+
+def wait_sender(cluster, follower):
+    """Until a part of an image has come to the follower; who sends it."""
+    follower.start()
+    wait_for(lambda: 'part=image' in follower.log(), "an image to begin")
+    wait_for(lambda: metric(follower, "image_received_bytes_total") > 4 << 20,
+             "a part of the image")
+    senders = [node for node in cluster.nodes
+               if node is not follower and metric(node, "images_sending") == 1]
+    assert len(senders) == 1
+    return senders[0]
+
+
+def ends_equal(cluster, follower):
+    wait_for(lambda: adopted(follower), "the follower to start from an image", timeout=120)
+    check_equal(cluster, follower)
+
+
+def test_the_sender_is_killed(lagging):
+    """kill -9 of who sends, midway, and it stays away: whoever leads next sends an image."""
+    cluster, follower = lagging
+    limit_rate(cluster, 4 << 20)
+    sender = wait_sender(cluster, follower)
+    other = next(node for node in cluster.nodes if node not in (sender, follower))
+    sender.kill()
+    assert not adopted(follower) and 'msg="sending' not in other.log()
+    ends_equal(cluster, follower)
+    assert 'msg="sent"' in other.log() and 'msg="sent"' not in sender.log()
+    sender.start()
+    check_equal(cluster, sender)
+    check_equal(cluster, follower)
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_the_sender_comes_back(lagging, how):
+    """Killed or stopped midway, it is there again at once, and may lead again."""
+    cluster, follower = lagging
+    limit_rate(cluster, 4 << 20)
+    sender = wait_sender(cluster, follower)
+    if how == "stop":
+        assert sender.stop() == 0  # it does not wait for the image
+    else:
+        sender.kill()
+    assert not adopted(follower) and 'msg="sent"' not in sender.log()
+    sender.start()
+    ends_equal(cluster, follower)
 
 
 def test_while_everything_goes_on(lagging):

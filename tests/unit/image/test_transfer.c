@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -34,6 +35,8 @@ struct proxy {
     unsigned to_port;
     atomic_size_t cut_after; /* bytes towards the receiver; 0: never */
     atomic_uint cuts;
+    atomic_size_t stall_after; /* likewise: nothing is passed on any more; 0: never */
+    atomic_bool is_stalled;
     atomic_bool stop;
     pthread_t thread;
 };
@@ -84,6 +87,12 @@ static void serve_one(struct proxy *proxy, int client)
     size_t up = 0;
     int server = on_loopback(proxy->to_port, false);
     while (server >= 0 && !atomic_load(&proxy->stop)) {
+        size_t stall = atomic_load(&proxy->stall_after);
+        atomic_store(&proxy->is_stalled, stall != 0 && down > stall);
+        if (atomic_load(&proxy->is_stalled)) {
+            usleep(10000);
+            continue;
+        }
         struct pollfd both[2] = {{.fd = client, .events = POLLIN},
                                  {.fd = server, .events = POLLIN}};
         if (poll(both, 2, 50) <= 0) {
@@ -376,6 +385,11 @@ static bool is_cut(struct world *world)
     return atomic_load(&world->proxy.cuts) > 0;
 }
 
+static bool is_stalled(struct world *world)
+{
+    return atomic_load(&world->proxy.is_stalled);
+}
+
 static bool has_received_much(struct world *world)
 {
     return sr_counter_read(&sr_image_receiver_metrics(world->receiver)->received_bytes) > 3000000;
@@ -465,6 +479,127 @@ static void a_receiver_that_stops_goes_on_at_its_next_start(void **state)
     close_world(&world);
 }
 
+/* The receiver has everything, and dies before it has seen that. */
+static void receive_all_but_the_mark(struct world *world)
+{
+    wait_until(world, is_complete);
+    sr_image_receiver_free(world->receiver);
+    atomic_store(&world->is_complete, false);
+    atomic_store(&world->completed, 0);
+}
+
+static void a_receiver_that_has_everything_asks_for_nothing(void **state)
+{
+    (void)state;
+    struct world world;
+    open_world(&world, 100, 0, 0);
+    receive_all_but_the_mark(&world);
+    start_receiver(&world);
+    wait_until(&world, is_complete);
+    const struct sr_image_receiver_metrics *got = sr_image_receiver_metrics(world.receiver);
+    assert_int_equal(sr_counter_read(&got->received_bytes), 0);
+    assert_int_equal(sr_counter_read(&got->failures), 0);
+    assert_int_equal(sr_counter_read(&got->images_received), 1);
+    assert_int_equal(atomic_load(&world.discarded), 0);
+    assert_int_equal(sr_counter_read(&sr_image_sender_metrics(world.sender)->images_sent), 1);
+    check_equal(&world);
+    close_world(&world);
+}
+
+static bool is_discarded(struct world *world)
+{
+    return atomic_load(&world->discarded) > 0;
+}
+
+static void everything_that_came_is_checked_again(void **state)
+{
+    (void)state;
+    struct world world;
+    char path[256];
+    uint8_t bytes[512] = {0};
+    open_world(&world, 100, 0, 0);
+    receive_all_but_the_mark(&world);
+    snprintf(path, sizeof(path), "%s/data.mdb", world.incoming);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    for (off_t at = 1024 * 1024; at < 4 * 1024 * 1024; at += 4096) {
+        assert_int_equal(pwrite(fd, bytes, sizeof(bytes), at + 1024), sizeof(bytes));
+    }
+    close(fd);
+    start_receiver(&world);
+    wait_until(&world, is_discarded);
+    wait_until(&world, is_complete);
+    const struct sr_image_receiver_metrics *got = sr_image_receiver_metrics(world.receiver);
+    assert_true(sr_counter_read(&got->received_bytes) > (uint64_t)100 * VALUE_BYTES);
+    check_equal(&world);
+    close_world(&world);
+}
+
+static void everything_that_came_too_late_is_thrown_away(void **state)
+{
+    (void)state;
+    struct world world;
+    open_world(&world, 20, 0, 0);
+    receive_all_but_the_mark(&world);
+    fill(&world.target, 50);
+    start_receiver(&world);
+    wait_until(&world, is_discarded);
+    assert_int_equal(atomic_load(&world.completed), 0);
+    close_world(&world);
+}
+
+static bool is_sending(struct world *world)
+{
+    return sr_gauge_read(&sr_image_sender_metrics(world->sender)->sending) > 0 &&
+           sr_counter_read(&sr_image_sender_metrics(world->sender)->sent_bytes) > 0;
+}
+
+static size_t views_open(struct world *world)
+{
+    struct sr_store *store = world->source.store;
+    pthread_mutex_lock(&store->mutex);
+    size_t count = store->views_open;
+    pthread_mutex_unlock(&store->mutex);
+    return count;
+}
+
+static bool is_held(struct world *world)
+{
+    struct sr_store *store = world->source.store;
+    pthread_mutex_lock(&store->mutex);
+    bool held = store->holds != NULL;
+    pthread_mutex_unlock(&store->mutex);
+    return held;
+}
+
+static bool is_sent_to_nobody(struct world *world)
+{
+    return sr_gauge_read(&sr_image_sender_metrics(world->sender)->sending) == 0 && !is_held(world);
+}
+
+/* A receiver that takes nothing more holds no view meanwhile, and in the end nothing. */
+static void a_receiver_that_stands_still_is_given_up(void **state)
+{
+    (void)state;
+    struct world world;
+    open_world(&world, 400, 1, 0);
+    atomic_store(&world.proxy.stall_after, 2000000);
+    wait_until(&world, is_stalled);
+    assert_true(is_sending(&world) && is_held(&world));
+    for (int waited = 0; views_open(&world) > 0; waited += 10) {
+        assert_true(waited < PATIENCE_MS);
+        usleep(10000);
+    }
+    assert_true(is_sending(&world));
+    for (int waited = 0; !is_sent_to_nobody(&world); waited += 10) {
+        assert_true(waited < PATIENCE_MS);
+        usleep(10000);
+    }
+    assert_true(sr_counter_read(&sr_image_sender_metrics(world.sender)->failures) >= 1);
+    assert_false(is_complete(&world));
+    close_world(&world);
+}
+
 static void what_is_not_ahead_is_not_taken(void **state)
 {
     (void)state;
@@ -506,6 +641,10 @@ int main(void)
         cmocka_unit_test(a_broken_connection_costs_little),
         cmocka_unit_test(a_forgotten_image_is_begun_anew),
         cmocka_unit_test(a_receiver_that_stops_goes_on_at_its_next_start),
+        cmocka_unit_test(a_receiver_that_has_everything_asks_for_nothing),
+        cmocka_unit_test(everything_that_came_is_checked_again),
+        cmocka_unit_test(everything_that_came_too_late_is_thrown_away),
+        cmocka_unit_test(a_receiver_that_stands_still_is_given_up),
         cmocka_unit_test(what_is_not_ahead_is_not_taken),
     };
     return cmocka_run_group_tests(tests, make_pki, remove_pki);
