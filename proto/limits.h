@@ -77,6 +77,9 @@
 #define SR_PEER_WRITE_BYTES_MAX (32 * 1024 * 1024)
 /* Bulk connections served at a time, each by a thread: images, and nodes that want to join. */
 #define SR_PEER_BULK_MAX 4
+/* Who limits the rate of images to less would let a connection be silent for longer than the other
+ * side waits, with as many of them as may be, and no image would ever arrive. */
+#define SR_IMAGE_RATE_MIN (1024 * 1024)
 
 /* ---- Cluster ---- */
 

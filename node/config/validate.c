@@ -2,10 +2,12 @@
 #include "node/config/validate.h"
 
 #include <arpa/inet.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "proto/limits.h"
 #include "proto/member.h"
 
 /* ---- Names ---- */
@@ -231,6 +233,12 @@ int sr_config_validate(const struct sr_config_source *source, const struct sr_co
         return sr_config_refuse(source, err, "peer.tick_ms",
                                 "%u is more than a third of peer.election_timeout_ms (%u)",
                                 config->peer.tick_ms, config->peer.election_timeout_ms);
+    }
+    if (config->image.bytes_per_second != 0 && config->image.bytes_per_second < SR_IMAGE_RATE_MIN) {
+        return sr_config_refuse(source, err, "image.bytes_per_second",
+                                "%" PRIu64 " is too slow for any image to arrive: at least %d, "
+                                "or 0 for no limit",
+                                config->image.bytes_per_second, SR_IMAGE_RATE_MIN);
     }
     return SR_OK;
 }

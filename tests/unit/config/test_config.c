@@ -294,6 +294,10 @@ static const struct wrong wrongs[] = {
      "27: storage.disk_reserve_bytes: must be a whole number from 0 to 1099511627776"},
     {NULL, "storage:\n  log_segment_bytes: 5\n",
      "27: storage.log_segment_bytes: must be a whole number from 65536 to 1073741824"},
+    {NULL, "image:\n  bytes_per_second: 1048575\n",
+     "27: image.bytes_per_second: 1048575 is too slow for any image to arrive: at least 1048576, "
+     "or "
+     "0 for no limit"},
     {NULL, "storage:\n  log_keep_bytes: all\n",
      "27: storage.log_keep_bytes: must be a whole number from 0 to 1099511627776"},
 
