@@ -133,6 +133,9 @@ void sr_core_feed_task_done(struct sr_core *core, struct sr_core_task *task)
     }
     if (task->status == SR_NOT_FOUND && task->index > core->persisted) {
         sr_core_feed_stop(peer); /* it lacks nothing that is written */
+    } else if (task->status == SR_NOT_FOUND && task->index <= peer->hint) {
+        peer->feed.state = SR_FEED_WANTED; /* what was on its way has come: it needs a later one */
+        peer->feed.next = peer->hint + 1;
     } else if (task->status == SR_NOT_FOUND) {
         need_image(core, peer, task->index);
     } else if (task->status != SR_OK) {

@@ -165,6 +165,51 @@ static void test_laggard_beyond_the_log_is_told_once(void **state)
     sim_close(&sim);
 }
 
+static bool feeds(enum sr_core_feed_state state)
+{
+    struct sr_core *core = sim.nodes[sim_leader(&sim)].core;
+    for (size_t i = 0; i < core->peer_count; i++) {
+        if (core->peers[i].feed.state == state) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_fetching(struct sim *of)
+{
+    (void)of;
+    return feeds(SR_FEED_FETCHING);
+}
+
+static bool says_image(struct sim *of)
+{
+    (void)of;
+    return feeds(SR_FEED_IMAGE);
+}
+
+/* Entries that were on their way arrive while the log is read for it, and are not there any more:
+ * it is told an entry that it lacks, or it would think that it lacks nothing. */
+static void test_laggard_moves_on_while_the_log_is_read(void **state)
+{
+    (void)state;
+    begin(0);
+    size_t leader = sim_leader(&sim);
+    size_t follower = (leader + 1) % 3;
+    write_some(leader, 10);
+    sim_crash(&sim, follower);
+    outrun(leader, follower, 300);
+    struct sr_err err;
+    assert_int_equal(sim_restart(&sim, follower, &err), SR_OK);
+    assert_true(sim_run(&sim, 5000, is_fetching));
+    struct sr_core *core = sim.nodes[leader].core;
+    struct sr_core_peer *peer = sr_core_peer(core, follower + 1);
+    sr_core_feed_result(core, peer, 0, peer->hint + 3);
+    assert_true(sim_run(&sim, 5000, says_image));
+    assert_true(peer->hold.needs > peer->hint);
+    sim_close(&sim);
+}
+
 /* What is kept, counted in bytes. */
 static void test_log_is_kept_by_bytes(void **state)
 {
@@ -243,6 +288,7 @@ int main(void)
         cmocka_unit_test(test_laggard_with_a_tail_of_its_own),
         cmocka_unit_test(test_feeding_survives_trouble),
         cmocka_unit_test(test_laggard_beyond_the_log_is_told_once),
+        cmocka_unit_test(test_laggard_moves_on_while_the_log_is_read),
         cmocka_unit_test(test_log_is_kept_by_bytes),
         cmocka_unit_test(test_manifest_waits_for_space),
     };
