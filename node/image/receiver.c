@@ -45,6 +45,7 @@ struct attempt {
     uint64_t member;
     struct sr_image_writer *writer;
     struct sr_bulk *bulk;
+    uint64_t index; /* that the image stands at; 0: not known yet */
     uint64_t bytes; /* of the image, that are here */
     uint64_t total;
     uint64_t logged_ns;
@@ -175,6 +176,7 @@ static int begin(struct attempt *attempt, struct sr_err *err)
         return status;
     }
     const Strongroom__ImageBegin *begin = frame.envelope->image_begin;
+    attempt->index = begin->index;
     attempt->total = begin->bytes;
     attempt->bytes = begin->resumed ? position.bytes : 0;
     sr_log(SR_LOG_INFO, "image", begin->resumed ? "receiving on" : "receiving",
@@ -222,6 +224,19 @@ static int take_chunk(struct attempt *attempt, bool *ret_last, struct sr_err *er
     return status;
 }
 
+/* Another leader's log reached far enough after all: to adopt the image would be a step back. */
+static bool is_overtaken(const struct attempt *attempt)
+{
+    return attempt->index != 0 &&
+           attempt->index <= sr_store_applied_index(attempt->receiver->options.store);
+}
+
+static int give_up(struct attempt *attempt, struct sr_err *err)
+{
+    sr_log(SR_LOG_INFO, "image", "not needed any more", "index=%" PRIu64, attempt->index);
+    return sr_err_set(err, SR_CLOSED, "the image is not needed any more");
+}
+
 static int finish(struct attempt *attempt, struct sr_err *err)
 {
     struct sr_image_receiver *receiver = attempt->receiver;
@@ -235,6 +250,9 @@ static int finish(struct attempt *attempt, struct sr_err *err)
     if (status != SR_OK) {
         return status;
     }
+    if (is_overtaken(attempt)) {
+        return give_up(attempt, err);
+    }
     sr_image_writer_close(attempt->writer);
     attempt->writer = NULL;
     return receiver->options.complete(receiver->options.arg, err);
@@ -247,6 +265,7 @@ static int look_for_all(struct attempt *attempt, bool *ret_all, struct sr_err *e
     uint64_t index = 0;
     struct sr_image_position position;
     *ret_all = sr_image_writer_has_all(attempt->writer, &index);
+    attempt->index = index;
     if (*ret_all && index <= sr_store_applied_index(attempt->receiver->options.store)) {
         *ret_all = false;
         return start_over(attempt, err);
@@ -277,7 +296,7 @@ static int fetch(struct attempt *attempt, struct sr_err *err)
         status = begin(attempt, err);
     }
     while (status == SR_OK && !last) {
-        status = take_chunk(attempt, &last, err);
+        status = is_overtaken(attempt) ? give_up(attempt, err) : take_chunk(attempt, &last, err);
     }
     return status == SR_OK ? finish(attempt, err) : status;
 }
@@ -296,7 +315,7 @@ static int attempt_fetch(struct sr_image_receiver *receiver, uint64_t member, st
     int status = fetch(&attempt, err);
     sr_bulk_close(attempt.bulk);
     sr_image_writer_close(attempt.writer);
-    if (is_spoiled(status)) {
+    if (is_spoiled(status) || (status == SR_CLOSED && is_overtaken(&attempt))) {
         (void)receiver->options.discard(receiver->options.arg, NULL);
     }
     sr_gauge_set(&receiver->metrics.receiving, 0);

@@ -175,14 +175,27 @@ class RecordedLoad:
             raise AssertionError(f"{error}: {self.last_errors}") from None
 
     def read_all(self, node):
-        """Read every key that there ever was, through one node, into the history."""
+        """Read every key that there ever was, through one node, into the history. The node may
+        still be taking an image, and start anew with it, or wait for a leader."""
         with node.channel() as channel:
             stub = rpc_pb2_grpc.KVStub(channel)
             for number in range(1, self.made + 1):
-                op = self.history.begin(f"end/{node.name}", GET, f"{self.name}/{number}")
-                answer = stub.Range(
-                    rpc_pb2.RangeRequest(key=op.key.encode(), serializable=self.lie), timeout=30)
-                History.ok(op, revision=answer.header.revision, **seen_in(answer))
+                wait_for(lambda key=f"{self.name}/{number}": self._read(stub, node, key),
+                         f"{node.name} to answer")
+
+    def _read(self, stub, node, key):
+        op = self.history.begin(f"end/{node.name}", GET, key)
+        try:
+            answer = stub.Range(rpc_pb2.RangeRequest(key=key.encode(), serializable=self.lie),
+                                timeout=30)
+        except grpc.RpcError as error:
+            if error.code() not in (grpc.StatusCode.UNAVAILABLE,
+                                    grpc.StatusCode.DEADLINE_EXCEEDED):
+                raise
+            History.failed(op, f"{node.name}: {error.code().name}")  # a read has no effect
+            return False
+        History.ok(op, revision=answer.header.revision, **seen_in(answer))
+        return True
 
 
 def seen_in(answer):

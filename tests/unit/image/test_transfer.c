@@ -548,6 +548,24 @@ static void everything_that_came_too_late_is_thrown_away(void **state)
     close_world(&world);
 }
 
+static bool has_some(struct world *world)
+{
+    return sr_counter_read(&sr_image_receiver_metrics(world->receiver)->received_bytes) > 0;
+}
+
+/* A leader whose log reaches further brings it up to date meanwhile: it stays as it is. */
+static void what_is_overtaken_is_thrown_away(void **state)
+{
+    (void)state;
+    struct world world;
+    open_world(&world, 400, 0, 1024 * 1024);
+    wait_until(&world, has_some);
+    fill(&world.target, 450);
+    wait_until(&world, is_discarded);
+    assert_int_equal(atomic_load(&world.completed), 0);
+    close_world(&world);
+}
+
 static bool is_sending(struct world *world)
 {
     return sr_gauge_read(&sr_image_sender_metrics(world->sender)->sending) > 0 &&
@@ -644,6 +662,7 @@ int main(void)
         cmocka_unit_test(a_receiver_that_has_everything_asks_for_nothing),
         cmocka_unit_test(everything_that_came_is_checked_again),
         cmocka_unit_test(everything_that_came_too_late_is_thrown_away),
+        cmocka_unit_test(what_is_overtaken_is_thrown_away),
         cmocka_unit_test(a_receiver_that_stands_still_is_given_up),
         cmocka_unit_test(what_is_not_ahead_is_not_taken),
     };
