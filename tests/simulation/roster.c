@@ -185,6 +185,33 @@ static struct roster_record record_of(struct member *member)
     return record;
 }
 
+static void hear(const struct member *from, struct member *to)
+{
+    uint64_t ids[WORLD_MEMBERS_MAX];
+    size_t count = 0;
+    if (from->record.epoch <= to->record.epoch || from->record.epoch <= to->heard.epoch) {
+        return;
+    }
+    to->heard = from->record;
+    for (size_t i = 0; i < to->world->count; i++) {
+        if ((to->heard.members & bit(i)) != 0) {
+            ids[count++] = i + 1;
+        }
+    }
+    sr_core_set_heard(to->core, ids, count);
+}
+
+/* To all that it has links to. */
+static void tell_all(const struct member *member)
+{
+    struct world *world = member->world;
+    for (size_t i = 0; i < world->count; i++) {
+        if (i != member->at && world->members[i].alive && world->network.links[member->at][i].up) {
+            hear(member, &world->members[i]);
+        }
+    }
+}
+
 void roster_applied(struct member *member)
 {
     struct sr_core_member members[WORLD_MEMBERS_MAX];
@@ -208,6 +235,7 @@ void roster_applied(struct member *member)
         roster->latest = member->record;
     }
     sr_core_set_members(member->core, members, count);
+    tell_all(member);
 }
 
 static bool is_configured(const struct member *member, size_t at)
@@ -231,22 +259,6 @@ bool roster_may_link(const struct world *world, size_t from, size_t to)
     const struct member *a = &world->members[from];
     const struct member *b = &world->members[to];
     return !world->roster.changes || !a->alive || !b->alive || (accepts(a, to) && accepts(b, from));
-}
-
-static void hear(const struct member *from, struct member *to)
-{
-    uint64_t ids[WORLD_MEMBERS_MAX];
-    size_t count = 0;
-    if (from->record.epoch <= to->record.epoch || from->record.epoch <= to->heard.epoch) {
-        return;
-    }
-    to->heard = from->record;
-    for (size_t i = 0; i < to->world->count; i++) {
-        if ((to->heard.members & bit(i)) != 0) {
-            ids[count++] = i + 1;
-        }
-    }
-    sr_core_set_heard(to->core, ids, count);
 }
 
 void roster_met(struct world *world, size_t from, size_t to)
