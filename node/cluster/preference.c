@@ -42,11 +42,23 @@ static size_t place_of(const struct sr_preference *preference, uint64_t id)
     return at;
 }
 
+/* Nothing is known of anybody: that makes nobody steady, and forgives nobody. */
+static void lose_sight(struct sr_preference *preference)
+{
+    for (size_t i = 0; i < preference->seen_count; i++) {
+        preference->seen[i].healthy_since_ms = 0;
+    }
+}
+
 /* Forget who is no member, learn who is new, and note since when each is healthy. */
 static void watch(struct sr_preference *preference, uint64_t now_ms,
                   const struct sr_zone_member *members, size_t count)
 {
     size_t kept = 0;
+    if (count == 0) {
+        lose_sight(preference);
+        return;
+    }
     for (size_t i = 0; i < preference->seen_count; i++) {
         if (find(members, count, preference->seen[i].id) != NULL) {
             preference->seen[kept++] = preference->seen[i];

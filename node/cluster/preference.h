@@ -24,8 +24,9 @@ struct sr_preference {
     size_t seen_count;
 };
 
-/* To be called each second or so, on every node. The id of the voter to hand leadership to now;
- * 0: nobody, or we do not lead. @now_ms is monotonic and above 0. */
+/* To be called each second or so, on every node, with all members, or none (@count 0) while nothing
+ * recent is known of them. The id of the voter to hand leadership to now; 0: nobody, or we do not
+ * lead. @now_ms is monotonic and above 0. */
 uint64_t sr_preference_tick(struct sr_preference *preference, uint64_t now_ms, uint64_t self,
                             bool leads, const struct sr_zone_member *members, size_t count);
 

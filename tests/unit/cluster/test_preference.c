@@ -139,6 +139,22 @@ static void it_does_not_flap(void **state)
     assert_true(waited < 15);
 }
 
+/* For a while nobody knows how the members are: what counts against one is not forgotten by that.
+ */
+static void to_lose_sight_is_not_to_forgive(void **state)
+{
+    (void)state;
+    members[1].healthy = false;
+    for (unsigned round = 0; round < 4; round++) {
+        while (pass(3, 3, 1) == 0) {
+        }
+    }
+    now_ms += 1000;
+    assert_int_equal(sr_preference_tick(&preference, now_ms, 3, false, NULL, 0), 0);
+    assert_int_equal(pass(3, 3, 60), 0); /* four times: it takes 160 s */
+    assert_int_equal(pass(3, 3, 120), 1);
+}
+
 static void members_come_and_go(void **state)
 {
     (void)state;
@@ -166,6 +182,7 @@ int main(void)
         cmocka_unit_test_setup(equal_zones_are_equal, setup),
         cmocka_unit_test_setup(health_counts_from_its_last_beginning, setup),
         cmocka_unit_test_setup(it_does_not_flap, setup),
+        cmocka_unit_test_setup(to_lose_sight_is_not_to_forgive, setup),
         cmocka_unit_test_setup(members_come_and_go, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
