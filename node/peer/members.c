@@ -94,7 +94,6 @@ static void add(struct sr_peers *peers, const struct sr_peer_member *wanted)
     member->id = wanted->id;
     member->name = sr_strdup(wanted->name);
     member->address = sr_strdup(wanted->address);
-    member->is_kept = true;
     member->metrics.member = member->id;
     member->metrics.name = member->name;
     outgoing_init(&member->outgoing, peers, member);
@@ -137,22 +136,29 @@ static void move(struct member *member, const char *address)
     outgoing_move(&member->outgoing);
 }
 
+/* As who it is: with another name, its certificate must say another one too. */
+static bool is_wanted(const struct member *member, const struct sr_peer_member *members,
+                      size_t member_count)
+{
+    for (size_t i = 0; i < member_count; i++) {
+        if (members[i].id == member->id) {
+            return strcmp(members[i].name, member->name) == 0 && can_be_linked(&members[i]);
+        }
+    }
+    return false;
+}
+
 static void keep_or_add(struct sr_peers *peers, const struct sr_peer_member *wanted)
 {
     if (wanted->id == peers->self || !can_be_linked(wanted)) {
         return;
     }
     struct member *member = members_find(peers, wanted->id);
-    if (member != NULL && strcmp(member->name, wanted->name) != 0) {
-        let_go(peers, member); /* what its certificate must say is another now */
-        member = NULL;
-    }
     if (member == NULL) {
         add(peers, wanted);
-        return;
+    } else {
+        move(member, wanted->address);
     }
-    member->is_kept = true;
-    move(member, wanted->address);
 }
 
 void sr_peers_set_members(struct sr_peers *peers, const struct sr_peer_member *members,
@@ -168,17 +174,15 @@ void sr_peers_set_members(struct sr_peers *peers, const struct sr_peer_member *m
     if (removed.count > 0) {
         memcpy(peers->removed, removed.ids, removed.count * sizeof(uint64_t));
     }
+    /* Who goes, goes first: at no time are there more than SR_MEMBERS_MAX for others to see. None
+     * of these is freed before the loop's next turn. */
     for (struct member *at = peers->members; at != NULL; at = at->next) {
-        at->is_kept = false;
-    }
-    for (size_t i = 0; i < member_count; i++) {
-        keep_or_add(peers, &members[i]);
-    }
-    /* None of these is freed before the loop's next turn. */
-    for (struct member *at = peers->members; at != NULL; at = at->next) {
-        if (!at->is_kept && !at->is_leaving) {
+        if (!at->is_leaving && !is_wanted(at, members, member_count)) {
             sr_log(SR_LOG_INFO, "peer", "no member any more", "member=%s", at->name);
             let_go(peers, at);
         }
+    }
+    for (size_t i = 0; i < member_count; i++) {
+        keep_or_add(peers, &members[i]);
     }
 }

@@ -93,7 +93,6 @@ struct member {
     char *address;
     uint64_t incarnation; /* of its data, as its last hello said; 0: not known */
     bool is_leaving;
-    bool is_kept;             /* while the members change */
     size_t references;        /* the timer, the stream and the look-up of its outgoing link */
     char refused[REASON_MAX]; /* why its connection was refused last, as logged */
     struct outgoing outgoing;

@@ -257,6 +257,37 @@ static void changes_at_any_moment_are_clean(void **state)
     cluster_close(&cluster);
 }
 
+/* A node that was away may learn that all others have changed. */
+static void a_whole_cluster_may_be_replaced(void **state)
+{
+    (void)state;
+    struct cluster cluster;
+    cluster_open(&cluster);
+    struct reader reader = {.peers = cluster.nodes[0].peers};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, read_metrics, &reader), 0);
+    for (uint64_t turn = 0; turn < 60; turn++) {
+        struct sr_peer_member members[SR_MEMBERS_MAX];
+        char names[SR_MEMBERS_MAX][16];
+        members[0] = cluster.members[0];
+        for (uint64_t i = 1; i < SR_MEMBERS_MAX; i++) {
+            snprintf(names[i], sizeof(names[i]), "node-%u", (unsigned)(100 + i + 10 * (turn % 2)));
+            members[i] = (struct sr_peer_member){.id = 1000 + 100 * (turn % 2) + i,
+                                                 .name = names[i],
+                                                 .address = cluster.addresses[2]};
+        }
+        sr_peers_set_members(cluster.nodes[0].peers, members, SR_MEMBERS_MAX,
+                             (struct sr_peer_removed){0});
+        assert_int_equal(count_metrics(&cluster, 0), SR_MEMBERS_MAX - 1);
+        uv_run(&cluster.loop, UV_RUN_NOWAIT);
+    }
+    atomic_store(&reader.stop, true);
+    pthread_join(thread, NULL);
+    set_members(&cluster, 0, MEMBERS);
+    cluster_run(&cluster, all_up, &cluster);
+    cluster_close(&cluster);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +298,7 @@ int main(void)
         cmocka_unit_test(a_member_that_moves_is_found_again),
         cmocka_unit_test(a_member_without_a_name_waits_for_it),
         cmocka_unit_test(changes_at_any_moment_are_clean),
+        cmocka_unit_test(a_whole_cluster_may_be_replaced),
     };
     return cmocka_run_group_tests(tests, cluster_make_pki, cluster_remove_pki);
 }
