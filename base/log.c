@@ -114,7 +114,7 @@ void sr_log(enum sr_log_level level, const char *part, const char *message, cons
     vsnprintf(expanded, sizeof(expanded), fields, args);
     va_end(args);
     for (char *c = expanded; *c != '\0'; c++) {
-        if (*c == '\n' || *c == '\r') {
+        if ((unsigned char)*c < ' ' || *c == 0x7f) { /* also those that a terminal obeys */
             *c = ' ';
         }
     }

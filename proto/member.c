@@ -8,6 +8,8 @@
 static const char https[] = "https://";
 static const char http[] = "http://";
 
+#define HOST_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
+
 bool sr_is_name(const char *text)
 {
     size_t size = strlen(text);
@@ -48,7 +50,8 @@ bool sr_split_address(const char *text, char ret_host[SR_HOST_BYTES_MAX + 1])
     }
     memcpy(ret_host, host, host_size);
     ret_host[host_size] = 0;
-    return strcspn(ret_host, " /@[]") == host_size;
+    /* Nothing else is in a name or a number, and it goes into logs, files and terminals. */
+    return strspn(ret_host, bracketed ? HOST_CHARACTERS ":%" : HOST_CHARACTERS) == host_size;
 }
 
 bool sr_is_address(const char *text)

@@ -54,10 +54,14 @@ static void a_line_stays_one_line_and_bounded(void **state)
     memset(value, 'x', sizeof(value) - 1);
     value[sizeof(value) - 1] = '\0';
     value[10] = '\n';
+    value[11] = '\x1b';
+    value[12] = '\x7f';
     sr_log_init(SR_LOG_INFO, SR_LOG_LOGFMT, "n1");
     size_t size = capture(line, sizeof(line), SR_LOG_ERROR, value);
     assert_true(size > 1000 && size <= 2048);
     assert_ptr_equal(strchr(line, '\n'), line + size - 1);
+    assert_null(strchr(line, '\x1b'));
+    assert_null(strchr(line, '\x7f'));
 }
 
 int main(void)

@@ -46,6 +46,13 @@ static void addresses(void **state)
     assert_false(sr_is_address("host:1/"));
     assert_false(sr_is_address("a b:1"));
     assert_false(sr_is_address("user@host:1"));
+    assert_false(sr_is_address("a\nb:1"));
+    assert_false(sr_is_address("a\x1b[2Jb:1"));
+    assert_false(sr_is_address("a\"b:1"));
+    assert_false(sr_is_address("[::1\n]:1"));
+    assert_false(sr_is_address("h%eth0:1"));
+    assert_true(sr_is_address("[fe80::1%eth0]:1"));
+    assert_true(sr_is_address("Node_1.example:1"));
 }
 
 static void urls(void **state)
