@@ -83,8 +83,13 @@ static int copy_dir(const char *from, const char *to, uint64_t *changed_ms, stru
     if (mkdir(to, 0700) != 0) {
         status = sr_err_errno(err, SR_IO, errno, "create %s", to);
     }
-    for (const struct dirent *entry = readdir(dir); status == SR_OK && entry != NULL;
-         entry = readdir(dir)) {
+    while (status == SR_OK) {
+        errno = 0;
+        const struct dirent *entry = readdir(dir);
+        if (entry == NULL) { /* a file that was not seen would be a loss that nobody notices */
+            status = errno == 0 ? SR_OK : sr_err_errno(err, SR_IO, errno, "read %s", from);
+            break;
+        }
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
             strcmp(entry->d_name, "lock.mdb") == 0) {
             continue;

@@ -163,11 +163,14 @@ static int make_log(struct making *making, struct sr_err *err)
 
 static int check_place(const char *path, struct sr_err *err)
 {
-    if (rmdir(path) != 0 && errno != ENOENT) {
+    if (rmdir(path) == 0 || errno == ENOENT) {
+        return SR_OK;
+    }
+    if (errno == ENOTEMPTY || errno == EEXIST) {
         return sr_err_set(err, SR_EXISTS,
                           "data_dir %s is not empty: a recovered node needs a new place", path);
     }
-    return SR_OK;
+    return sr_err_errno(err, SR_IO, errno, "data_dir %s cannot be replaced", path);
 }
 
 static int move_in(const char *from, const char *to, struct sr_err *err)

@@ -82,6 +82,11 @@ def test_a_cluster_is_made_of_what_is_left(ruins):
     assert "the old cluster may be alive" in result.stderr
     assert not first.data_dir.exists()
 
+    first.data_dir.write_text("in the way")
+    result = recover(cluster, first, left, "--i-know-they-are-gone")
+    assert result.returncode == 1 and "Not a directory" in result.stderr, result.stderr
+    first.data_dir.unlink()
+
     result = recover(cluster, first, left, "--i-know-they-are-gone")
     assert result.returncode == 0, result.stderr
     assert f"made {first.data_dir}" in result.stdout
