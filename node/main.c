@@ -173,6 +173,8 @@ static int exit_code(const char *what, const struct sr_err *err)
     } else if (err->status == SR_IO) {
         code = EXIT_DISK;
         advice = " advice=\"see to the disk before starting this node again\"";
+    } else if (err->status == SR_NO_SPACE) {
+        advice = " advice=\"make room on the disk of data_dir, then start this node again\"";
     }
     sr_log(SR_LOG_FATAL, "node", what, "reason=\"%s\"%s exit_code=%d", err->text, advice, code);
     return code;

@@ -192,6 +192,28 @@ def restart_with_space(nodes):
             node.start()
 
 
+def test_a_node_does_not_begin_on_a_full_disk(one_node):
+    """It says what is missing and where, and is no worse for having tried."""
+    node = one_node.nodes[0]
+    node.disk = Disk(node.dir / "disk")
+    try:
+        node.data_dir = node.disk.mountpoint / "data"
+        node.write_config()
+        node.disk.fill()
+        result = node.run_once()
+        assert result.returncode == 1, result.stderr
+        last = result.stderr.splitlines()[-1]
+        for words in ('msg="cannot start"', str(node.data_dir), "No space left on device",
+                      "make room on the disk of data_dir", "exit_code=1"):
+            assert words in last, last
+        node.disk.empty()
+        one_node.start()
+        one_node.put("k", "v")
+    finally:
+        one_node.close()
+        node.disk.close()
+
+
 def test_all_nodes_have_no_space(disks):
     """Nothing is acknowledged that cannot be kept. Killed meanwhile, they start again."""
     leader = disks.wait_leader()
