@@ -114,6 +114,27 @@ static int connect_fd(struct sr_blocking *blocking, const struct addrinfo *to, u
                        : sr_err_errno(err, SR_NETWORK, failed, "connect to %s", blocking->address);
 }
 
+/* One after the other. One that never answers leaves the others their share of the time. */
+static int connect_any(struct sr_blocking *blocking, const struct addrinfo *found,
+                       uint64_t deadline_ms, struct sr_err *err)
+{
+    uint64_t left = 0;
+    int status = SR_NETWORK;
+    for (const struct addrinfo *at = found; at != NULL; at = at->ai_next) {
+        left++;
+    }
+    for (const struct addrinfo *at = found;
+         at != NULL && (status == SR_NETWORK || status == SR_TIMEOUT); at = at->ai_next) {
+        uint64_t now_ms = sr_clock_monotonic_ns() / 1000000;
+        uint64_t share_ms = now_ms < deadline_ms ? (deadline_ms - now_ms) / left-- : 0;
+        if (blocking->fd >= 0) {
+            close(blocking->fd);
+        }
+        status = connect_fd(blocking, at, now_ms + share_ms, err);
+    }
+    return status;
+}
+
 static int reach(struct sr_blocking *blocking, const char *address, uint64_t deadline_ms,
                  struct sr_err *err)
 {
@@ -130,13 +151,7 @@ static int reach(struct sr_blocking *blocking, const char *address, uint64_t dea
     if (failure != 0) {
         return sr_err_set(err, SR_NETWORK, "look up \"%.255s\": %s", host, gai_strerror(failure));
     }
-    status = SR_NETWORK;
-    for (const struct addrinfo *at = found; at != NULL && status == SR_NETWORK; at = at->ai_next) {
-        if (blocking->fd >= 0) {
-            close(blocking->fd);
-        }
-        status = connect_fd(blocking, at, deadline_ms, err);
-    }
+    status = connect_any(blocking, found, deadline_ms, err);
     freeaddrinfo(found);
     return status;
 }

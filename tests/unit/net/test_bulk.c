@@ -4,11 +4,15 @@
  */
 #include "peer_cluster.h"
 
+#include <netdb.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "node/peer/bulk.h"
@@ -294,6 +298,66 @@ static void the_reason_of_a_refusal_is_told(void **state)
     server_close(&server);
 }
 
+/* ---- A name with two addresses ---- */
+
+static char silent_address[32];
+static char *second_port;
+
+int __real_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
+                       struct addrinfo **found);
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
+                       struct addrinfo **found);
+
+/* "two.test" is where nobody accepts, and 127.0.0.1. */
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
+                       struct addrinfo **found)
+{
+    if (host == NULL || strcmp(host, "two.test") != 0) {
+        return __real_getaddrinfo(host, port, hints, found);
+    }
+    int failed = __real_getaddrinfo("127.0.0.1", silent_address, hints, found);
+    return failed != 0 ? failed
+                       : __real_getaddrinfo("127.0.0.1", second_port, hints, &(*found)->ai_next);
+}
+
+/* A listener whose queue is full: who connects to it gets no answer at all. */
+static void open_silent(int fds[4])
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(address);
+    fds[0] = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(fds[0], (struct sockaddr *)&address, size), 0);
+    assert_int_equal(listen(fds[0], 0), 0);
+    assert_int_equal(getsockname(fds[0], (struct sockaddr *)&address, &size), 0);
+    snprintf(silent_address, sizeof(silent_address), "%u", ntohs(address.sin_port));
+    for (size_t i = 1; i < 4; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        (void)connect(fds[i], (struct sockaddr *)&address, size);
+    }
+}
+
+static void a_silent_address_leaves_time_for_the_next(void **state)
+{
+    (void)state;
+    struct server server;
+    int fds[4];
+    server_open(&server);
+    open_silent(fds);
+    struct files storage;
+    char address[48];
+    second_port = strrchr(server.cluster.addresses[0], ':') + 1;
+    snprintf(address, sizeof(address), "two.test:%s", second_port);
+    struct client client = {.options = to_first(&server, files_of(&storage, "node-2")),
+                            .pieces = 1};
+    client.options.address = address;
+    run_clients(&server, &client, 1);
+    assert_int_equal(client.status, SR_OK); /* the text is that of the first try */
+    for (size_t i = 0; i < 4; i++) {
+        close(fds[i]);
+    }
+    server_close(&server);
+}
+
 struct count {
     struct server *server;
     unsigned served;
@@ -386,6 +450,7 @@ int main(void)
         cmocka_unit_test(much_is_carried_off_the_loop),
         cmocka_unit_test(who_joins_needs_only_a_certificate),
         cmocka_unit_test(the_reason_of_a_refusal_is_told),
+        cmocka_unit_test(a_silent_address_leaves_time_for_the_next),
         cmocka_unit_test(their_number_is_bounded_and_a_stop_ends_them),
         cmocka_unit_test(a_node_that_closes_does_not_wait_for_them),
         cmocka_unit_test(haste_is_refused),
