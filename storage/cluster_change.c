@@ -300,12 +300,25 @@ static enum sr_api_error change_publish(struct draft *draft, const Strongroom__M
     return edit_member(draft, own->id) ? take_own(draft, own) : SR_API_MEMBER_NOT_FOUND;
 }
 
+static bool same_claim(const Strongroom__MemberRecord *a, const Strongroom__MemberRecord *b)
+{
+    return a->token_hash.len > 0 && a->token_hash.len == b->token_hash.len &&
+           memcmp(a->token_hash.data, b->token_hash.data, a->token_hash.len) == 0;
+}
+
+/* A place is taken once. Whoever has taken it may say so again until it has published: the answer
+ * may have been lost on its way. */
 static enum sr_api_error change_claim(struct draft *draft, const Strongroom__MemberRecord *own)
 {
     if (!edit_member(draft, own->id)) {
         return SR_API_MEMBER_NOT_FOUND;
     }
-    return draft->member.feature_level > 0 ? SR_API_MEMBER_CLAIMED : take_own(draft, own);
+    if (draft->member.feature_level > 0) {
+        return same_claim(&draft->member, own) ? SR_API_NONE : SR_API_MEMBER_CLAIMED;
+    }
+    enum sr_api_error error = take_own(draft, own);
+    draft->member.token_hash = own->token_hash;
+    return error;
 }
 
 /* ---- Alarms ---- */

@@ -59,7 +59,7 @@ static int read_token(const char *path, struct sr_buf *ret_token, struct sr_err 
     }
     ret_token->size = (size_t)got;
     trim(ret_token);
-    return SR_OK;
+    return ret_token->size > 0 ? SR_OK : sr_err_set(err, SR_KEY, "token_file %s is empty", path);
 }
 
 /* ---- Asking ---- */
@@ -99,9 +99,16 @@ static int exchange(struct sr_bulk *bulk, const struct sr_config *config,
     size_t size = strongroom__join_reply__get_packed_size(reply);
     uint8_t *packed = sr_alloc(size);
     strongroom__join_reply__pack(reply, packed);
-    *ret = strongroom__join_reply__unpack(NULL, size, packed); /* out of the frame's memory */
+    /* Out of the frame's memory. */
+    Strongroom__JoinReply *joined = strongroom__join_reply__unpack(NULL, size, packed);
     sr_free(packed);
-    return sr_joined_check(*ret, err);
+    status = sr_joined_check(joined, err);
+    if (status != SR_OK) {
+        strongroom__join_reply__free_unpacked(joined, NULL);
+        return status;
+    }
+    *ret = joined;
+    return SR_OK;
 }
 
 static int ask(const struct sr_config *config, const char *address, const struct sr_buf *token,
@@ -179,6 +186,9 @@ static int join_now(struct sr_config *config, Strongroom__JoinReply **ret, struc
     }
     if (status == SR_OK) {
         status = sr_joined_write(config->data_dir, *ret, err);
+    }
+    if (token.capacity > 0) {
+        explicit_bzero(token.data, token.capacity);
     }
     sr_buf_close(&token);
     return status == SR_OK ? SR_OK : (sr_err_prefix(err, "join"), status);

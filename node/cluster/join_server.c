@@ -2,6 +2,7 @@
 #include "node/cluster/join_server.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -10,26 +11,70 @@
 #include "base/log.h"
 #include "node/cluster/join_match.h"
 #include "proto/command.pb-c.h"
+#include "proto/limits.h"
+#include "proto/member.h"
 #include "storage/cluster.h"
 
 #define TRIES_MAX 5
 #define SLICE_MS  100
-/* Consensus gives an answer to everything sooner. */
-#define PATIENCE_MS 30000
+/* For all tries. Whoever asks hangs up after 20 s of silence, and asks again. */
+#define PATIENCE_MS 15000
+
+/* One request at a time, with an origin of its own: nobody waits for somebody else's claim. */
+struct claimer {
+    bool is_busy; /* under the server's mutex; the rest is its thread's then */
+    uint64_t origin;
+    uint64_t sequence;
+    struct sr_mailbox mailbox;
+};
 
 struct sr_join_server {
     struct sr_store *store;
     _Atomic(struct sr_consensus *) consensus;
     uint64_t cluster_id;
-    uint64_t origin;
-    uint64_t sequence;
-    struct sr_mailbox mailbox;
-    pthread_mutex_t mutex; /* one request at a time */
+    pthread_mutex_t mutex;
+    struct claimer claimers[SR_PEER_BULK_MAX];
 };
+
+struct request {
+    struct sr_join_server *server;
+    struct claimer *claimer;
+    struct sr_bulk *bulk;
+    const Strongroom__JoinRequest *message;
+    struct sr_join_asker asker;
+    uint64_t deadline_ms;
+};
+
+static uint64_t now_ms(void)
+{
+    return sr_clock_monotonic_ns() / 1000000;
+}
+
+static struct claimer *take_claimer(struct sr_join_server *server)
+{
+    struct claimer *free_one = NULL;
+    pthread_mutex_lock(&server->mutex);
+    for (size_t i = 0; i < SR_PEER_BULK_MAX && free_one == NULL; i++) {
+        if (!server->claimers[i].is_busy) {
+            free_one = &server->claimers[i];
+        }
+    }
+    sr_check(free_one != NULL); /* as many as there are bulk connections */
+    free_one->is_busy = true;
+    pthread_mutex_unlock(&server->mutex);
+    return free_one;
+}
+
+static void give_back(struct sr_join_server *server, struct claimer *claimer)
+{
+    pthread_mutex_lock(&server->mutex);
+    claimer->is_busy = false;
+    pthread_mutex_unlock(&server->mutex);
+}
 
 /* ---- Claiming ---- */
 
-static struct sr_proposal *make_claim(struct sr_join_server *server, uint64_t epoch,
+static struct sr_proposal *make_claim(struct claimer *claimer, uint64_t epoch,
                                       const Strongroom__MemberRecord *own)
 {
     Strongroom__MemberRecord claim = *own;
@@ -38,8 +83,8 @@ static struct sr_proposal *make_claim(struct sr_join_server *server, uint64_t ep
     change.change_case = STRONGROOM__CLUSTER_CHANGE__CHANGE_CLAIM;
     change.claim = &claim;
     Strongroom__Command command = STRONGROOM__COMMAND__INIT;
-    command.origin = server->origin;
-    command.sequence = ++server->sequence;
+    command.origin = claimer->origin;
+    command.sequence = ++claimer->sequence;
     command.actor = claim.name;
     command.wall_ms = sr_clock_wall_ms();
     command.operation_case = STRONGROOM__COMMAND__OPERATION_CLUSTER;
@@ -53,14 +98,14 @@ static struct sr_proposal *make_claim(struct sr_join_server *server, uint64_t ep
 }
 
 /* What became of the newest claim; answers to earlier ones come too late. */
-static bool take_answer(struct sr_join_server *server, enum sr_api_error *ret)
+static bool take_answer(struct claimer *claimer, enum sr_api_error *ret)
 {
     bool found = false;
-    struct sr_mail *list = sr_mailbox_take(&server->mailbox);
+    struct sr_mail *list = sr_mailbox_take(&claimer->mailbox);
     while (list != NULL) {
         struct sr_answer *answer = sr_container(list, struct sr_answer, mail);
         list = list->next;
-        if (answer->sequence == server->sequence) {
+        if (answer->sequence == claimer->sequence) {
             *ret = answer->error;
             found = true;
         }
@@ -69,18 +114,19 @@ static bool take_answer(struct sr_join_server *server, enum sr_api_error *ret)
     return found;
 }
 
-static enum sr_api_error claim(struct sr_join_server *server, struct sr_bulk *bulk, uint64_t epoch,
+static enum sr_api_error claim(const struct request *request, uint64_t epoch,
                                const Strongroom__MemberRecord *own)
 {
     enum sr_api_error error = SR_API_TIMED_OUT;
-    struct sr_proposal *proposal = make_claim(server, epoch, own);
-    if (!sr_consensus_propose(atomic_load(&server->consensus), proposal)) {
+    struct claimer *claimer = request->claimer;
+    struct sr_proposal *proposal = make_claim(claimer, epoch, own);
+    if (!sr_consensus_propose(atomic_load(&request->server->consensus), proposal)) {
         sr_proposal_free(proposal);
         return SR_API_TOO_MANY_REQUESTS;
     }
-    for (int waited = 0; waited < PATIENCE_MS && !sr_bulk_is_stopped(bulk); waited += SLICE_MS) {
-        sr_mailbox_wait(&server->mailbox, SLICE_MS);
-        if (take_answer(server, &error)) {
+    while (now_ms() < request->deadline_ms && !sr_bulk_is_stopped(request->bulk)) {
+        sr_mailbox_wait(&claimer->mailbox, SLICE_MS);
+        if (take_answer(claimer, &error)) {
             return error;
         }
     }
@@ -133,71 +179,109 @@ static void welcome(struct sr_join_server *server, struct sr_bulk *bulk, uint64_
     strongroom__cluster_record__free_unpacked(record, NULL);
 }
 
+static enum sr_api_error claim_place(struct request *request, uint64_t epoch,
+                                     const Strongroom__MemberRecord *place)
+{
+    const Strongroom__JoinRequest *message = request->message;
+    Strongroom__MemberRecord own = STRONGROOM__MEMBER_RECORD__INIT;
+    own.id = place->id;
+    own.name = message->name;
+    own.zone = message->zone;
+    own.peer_address = place->peer_address;
+    own.client_urls = message->client_urls;
+    own.n_client_urls = message->n_client_urls;
+    own.feature_level = message->feature_level;
+    own.token_hash = (ProtobufCBinaryData){SR_TOKEN_HASH_BYTES, request->asker.claim};
+    enum sr_api_error error = claim(request, epoch, &own);
+    if (error != SR_API_NONE && error != SR_API_CLUSTER_CHANGED) {
+        bool is_final = error == SR_API_MEMBER_CLAIMED || error == SR_API_MEMBER_INVALID ||
+                        error == SR_API_MEMBER_NAME_EXISTS || error == SR_API_MEMBER_NOT_FOUND;
+        refuse(request->bulk, message->name, !is_final, sr_api_error_text(error));
+    }
+    return error;
+}
+
 /* SR_API_NONE: it is @ret_member's. Otherwise it was answered, unless CLUSTER_CHANGED: again. */
-static enum sr_api_error try_once(struct sr_join_server *server, struct sr_bulk *bulk,
-                                  const Strongroom__JoinRequest *request, uint64_t *ret_member)
+static enum sr_api_error try_once(struct request *request, uint64_t *ret_member)
 {
     struct sr_err err = {0};
     Strongroom__ClusterRecord *record = NULL;
-    if (sr_store_cluster(server->store, &record, &err) != SR_OK) {
-        refuse(bulk, request->name, true, err.text);
+    const char *name = request->message->name;
+    if (sr_store_cluster(request->server->store, &record, &err) != SR_OK) {
+        refuse(request->bulk, name, true, err.text);
         return SR_API_STORE_FAILED;
     }
     enum sr_api_error error = SR_API_MEMBER_NOT_FOUND;
-    bool has_name = sr_bulk_has_dns_name(bulk, request->name);
-    size_t at = sr_join_match(record, request, has_name, &err);
+    size_t at = sr_join_match(record, request->message, &request->asker, &err);
     if (record->epoch == 0) {
-        refuse(bulk, request->name, true, "the record of the members is not there yet");
+        refuse(request->bulk, name, true, "the record of the members is not there yet");
     } else if (at == record->n_members) {
-        refuse(bulk, request->name, false, err.text);
+        refuse(request->bulk, name, false, err.text);
     } else {
-        Strongroom__MemberRecord own = STRONGROOM__MEMBER_RECORD__INIT;
-        own.id = record->members[at]->id;
-        own.name = request->name;
-        own.zone = request->zone;
-        own.peer_address = record->members[at]->peer_address;
-        own.client_urls = request->client_urls;
-        own.n_client_urls = request->n_client_urls;
-        own.feature_level = request->feature_level;
-        *ret_member = own.id;
-        error = claim(server, bulk, record->epoch, &own);
-        if (error != SR_API_NONE && error != SR_API_CLUSTER_CHANGED) {
-            bool is_final = error == SR_API_MEMBER_CLAIMED || error == SR_API_MEMBER_INVALID ||
-                            error == SR_API_MEMBER_NAME_EXISTS || error == SR_API_MEMBER_NOT_FOUND;
-            refuse(bulk, request->name, !is_final, sr_api_error_text(error));
-        }
+        *ret_member = record->members[at]->id;
+        error = claim_place(request, record->epoch, record->members[at]);
     }
     strongroom__cluster_record__free_unpacked(record, NULL);
     return error;
 }
 
-void sr_join_server_serve(struct sr_join_server *server, struct sr_bulk *bulk)
+static void serve(struct request *request)
+{
+    enum sr_api_error error = SR_API_CLUSTER_CHANGED;
+    uint64_t member = 0;
+    for (int i = 0; i < TRIES_MAX && error == SR_API_CLUSTER_CHANGED; i++) {
+        error = try_once(request, &member);
+    }
+    if (error == SR_API_NONE) {
+        welcome(request->server, request->bulk, member);
+    } else if (error == SR_API_CLUSTER_CHANGED) {
+        refuse(request->bulk, request->message->name, true, "the members are changing");
+    }
+}
+
+/* The request, if it is one. */
+static const Strongroom__JoinRequest *receive(struct sr_bulk *bulk)
 {
     struct sr_err err = {0};
     struct sr_frame frame;
-    uint64_t member = 0;
-    enum sr_api_error error = SR_API_CLUSTER_CHANGED;
-    if (sr_bulk_receive(bulk, &frame, &err) != SR_OK ||
+    int status = sr_bulk_receive(bulk, &frame, &err);
+    if (status == SR_OK &&
         frame.envelope->message_case != STRONGROOM__ENVELOPE__MESSAGE_JOIN_REQUEST) {
+        status = sr_err_set(&err, SR_INVALID, "a message of kind %d where a request is expected",
+                            (int)frame.envelope->message_case);
+    }
+    if (status != SR_OK) {
         sr_log(SR_LOG_WARN, "join", "no request", "address=%s reason=\"%s\"", sr_bulk_address(bulk),
                err.text);
+        return NULL;
+    }
+    return frame.envelope->join_request;
+}
+
+void sr_join_server_serve(struct sr_join_server *server, struct sr_bulk *bulk)
+{
+    uint8_t key[SR_TOKEN_KEY_BYTES];
+    const Strongroom__JoinRequest *message = receive(bulk);
+    if (message == NULL) {
+        return;
+    }
+    if (!sr_is_name(message->name) || !sr_bulk_peer_key(bulk, key)) {
+        refuse(bulk, "?", false, "the name is malformed");
         return;
     }
     if (atomic_load(&server->consensus) == NULL) {
-        refuse(bulk, "?", true, "this member is starting");
+        refuse(bulk, message->name, true, "this member is starting");
         return;
     }
-    const Strongroom__JoinRequest *request = frame.envelope->join_request;
-    pthread_mutex_lock(&server->mutex);
-    for (int i = 0; i < TRIES_MAX && error == SR_API_CLUSTER_CHANGED; i++) {
-        error = try_once(server, bulk, request, &member);
-    }
-    pthread_mutex_unlock(&server->mutex);
-    if (error == SR_API_NONE) {
-        welcome(server, bulk, member);
-    } else if (error == SR_API_CLUSTER_CHANGED) {
-        refuse(bulk, request->name, true, "the members are changing");
-    }
+    struct request request = {.server = server,
+                              .claimer = take_claimer(server),
+                              .bulk = bulk,
+                              .message = message,
+                              .asker.has_name = sr_bulk_has_dns_name(bulk, message->name),
+                              .deadline_ms = now_ms() + PATIENCE_MS};
+    sr_token_claim(key, (const char *)message->token.data, message->token.len, request.asker.claim);
+    serve(&request);
+    give_back(server, request.claimer);
 }
 
 /* ---- All of it ---- */
@@ -208,9 +292,12 @@ struct sr_join_server *sr_join_server_new(struct sr_origins *origins, struct sr_
     struct sr_join_server *server = sr_zalloc(sizeof(*server));
     server->store = store;
     server->cluster_id = cluster_id;
-    sr_mailbox_init(&server->mailbox, SIZE_MAX, NULL, NULL);
     sr_check(pthread_mutex_init(&server->mutex, NULL) == 0);
-    server->origin = sr_origins_add(origins, &server->mailbox);
+    for (size_t i = 0; i < SR_PEER_BULK_MAX; i++) {
+        struct claimer *claimer = &server->claimers[i];
+        sr_mailbox_init(&claimer->mailbox, 1, NULL, NULL); /* answers come past the bound */
+        claimer->origin = sr_origins_add(origins, &claimer->mailbox);
+    }
     return server;
 }
 
@@ -224,9 +311,11 @@ void sr_join_server_free(struct sr_join_server *server)
     if (server == NULL) {
         return;
     }
-    enum sr_api_error ignored;
-    (void)take_answer(server, &ignored);
-    sr_mailbox_close(&server->mailbox);
+    for (size_t i = 0; i < SR_PEER_BULK_MAX; i++) {
+        enum sr_api_error ignored = SR_API_NONE;
+        (void)take_answer(&server->claimers[i], &ignored);
+        sr_mailbox_close(&server->claimers[i].mailbox);
+    }
     pthread_mutex_destroy(&server->mutex);
     sr_free(server);
 }

@@ -17,6 +17,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/check.h"
+#include "proto/member.h"
 
 #define HASH_BYTES     ((size_t)32)
 #define FILE_BYTES_MAX ((size_t)256 * 1024)
@@ -37,6 +38,14 @@ int sr_joined_check(const Strongroom__JoinReply *joined, struct sr_err *err)
         joined->record == NULL || joined->record->n_members > SR_MEMBERS_MAX ||
         find(joined, joined->member_id) == NULL) {
         return sr_err_set(err, SR_INVALID, "an answer without an identity");
+    }
+    for (size_t i = 0; i < joined->record->n_members; i++) {
+        const Strongroom__MemberRecord *member = joined->record->members[i];
+        if (!sr_is_member(member, member->id != joined->member_id)) {
+            return sr_err_set(err, SR_INVALID,
+                              "an answer in which the member %016" PRIx64 " is malformed",
+                              member->id);
+        }
     }
     return SR_OK;
 }

@@ -9,7 +9,8 @@
 #include "node/config/config.h"
 #include "proto/peer.pb-c.h"
 
-/* Whether @joined is complete: ids, and a record with the member. SR_INVALID. */
+/* Whether @joined is complete: ids, and a record of well-formed members, with the one that it is
+ * about. SR_INVALID. */
 int sr_joined_check(const Strongroom__JoinReply *joined, struct sr_err *err);
 /* Read and check @dir/joined. SR_NOT_FOUND (without @err), SR_CORRUPT, SR_IO. Free it with
  * strongroom__join_reply__free_unpacked. */

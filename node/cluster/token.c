@@ -27,6 +27,19 @@ void sr_token_make(const uint8_t secret[SR_TOKEN_SECRET_BYTES], uint64_t member,
     explicit_bzero(code, sizeof(code));
 }
 
+void sr_token_claim(const uint8_t key[SR_TOKEN_KEY_BYTES], const char *text, size_t size,
+                    uint8_t ret_hash[SR_TOKEN_HASH_BYTES])
+{
+    static const char purpose[] = "strongroom claim"; /* never the hash of a token alone */
+    struct sr_buf both = {0};
+    sr_buf_append(&both, purpose, sizeof(purpose));
+    sr_buf_append(&both, key, SR_TOKEN_KEY_BYTES);
+    sr_token_hash(text, size, sr_buf_extend(&both, SR_TOKEN_HASH_BYTES));
+    sr_token_hash((const char *)both.data, both.size, ret_hash);
+    explicit_bzero(both.data, both.size);
+    sr_buf_close(&both);
+}
+
 void sr_token_hash(const char *text, size_t size, uint8_t ret_hash[SR_TOKEN_HASH_BYTES])
 {
     size_t written = 0;

@@ -75,13 +75,20 @@ static bool is_configured(struct sr_consensus *consensus, uint64_t id)
     return false;
 }
 
+/* A node that has taken its place, and has not published yet, may still be told its identity again,
+ * and begin anew with it. So it has no vote yet that it could forget. */
+static bool may_vote(const Strongroom__MemberRecord *member)
+{
+    return member->voter && member->token_hash.len == 0;
+}
+
 static void tell_core(struct sr_consensus *consensus, const Strongroom__ClusterRecord *from)
 {
     struct sr_core_member members[SR_MEMBERS_MAX];
     size_t count = 0;
     for (; count < from->n_members && count < SR_MEMBERS_MAX; count++) {
         members[count] = (struct sr_core_member){.id = from->members[count]->id,
-                                                 .voter = from->members[count]->voter};
+                                                 .voter = may_vote(from->members[count])};
     }
     sr_core_set_members(consensus->core, members, count);
     uint64_t heard[SR_MEMBERS_MAX];

@@ -293,6 +293,11 @@ bool sr_blocking_has_dns_name(const struct sr_blocking *blocking, const char *na
     return sr_tls_peer_has_dns_name(blocking->ssl, name);
 }
 
+bool sr_blocking_peer_key(const struct sr_blocking *blocking, uint8_t ret_key[32])
+{
+    return sr_tls_peer_key(blocking->ssl, ret_key);
+}
+
 const char *sr_blocking_address(const struct sr_blocking *blocking)
 {
     return blocking->address;

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "node/net/tls.h"
@@ -42,5 +43,8 @@ int sr_blocking_write(struct sr_blocking *blocking, const void *data, size_t siz
 /* As sr_stream_peer_has_dns_name and sr_stream_peer_address. */
 bool sr_blocking_has_dns_name(const struct sr_blocking *blocking, const char *name);
 const char *sr_blocking_address(const struct sr_blocking *blocking);
+/* SHA-256 of the public key in the other side's certificate: who it is, whatever names are in it.
+ */
+bool sr_blocking_peer_key(const struct sr_blocking *blocking, uint8_t ret_key[32]);
 
 #endif

@@ -26,6 +26,8 @@ int sr_tls_check_peer(const SSL *ssl, const struct sr_tls *tls, const char *serv
                       struct sr_err *err);
 /* Whether the SAN of its certificate carries @name, exactly. */
 bool sr_tls_peer_has_dns_name(const SSL *ssl, const char *name);
+/* SHA-256 of the public key of its certificate; false when it has shown none. */
+bool sr_tls_peer_key(const SSL *ssl, uint8_t ret_key[32]);
 
 /* The reason of the oldest error in OpenSSL's queue, which is emptied. Never NULL. */
 const char *sr_tls_take_reason(void);

@@ -73,3 +73,11 @@ bool sr_tls_peer_has_dns_name(const SSL *ssl, const char *name)
     ERR_clear_error();
     return has;
 }
+
+bool sr_tls_peer_key(const SSL *ssl, uint8_t ret_key[32])
+{
+    const X509 *certificate = SSL_get0_peer_certificate(ssl);
+    unsigned size = 0;
+    return certificate != NULL &&
+           X509_pubkey_digest(certificate, EVP_sha256(), ret_key, &size) == 1 && size == 32;
+}

@@ -81,6 +81,11 @@ bool sr_bulk_has_dns_name(const struct sr_bulk *bulk, const char *name)
     return sr_blocking_has_dns_name(bulk->blocking, name);
 }
 
+bool sr_bulk_peer_key(const struct sr_bulk *bulk, uint8_t ret_key[32])
+{
+    return sr_blocking_peer_key(bulk->blocking, ret_key);
+}
+
 const char *sr_bulk_address(const struct sr_bulk *bulk)
 {
     return sr_blocking_address(bulk->blocking);

@@ -45,6 +45,8 @@ int sr_bulk_receive(struct sr_bulk *bulk, struct sr_frame *ret_frame, struct sr_
 
 bool sr_bulk_has_dns_name(const struct sr_bulk *bulk, const char *name);
 const char *sr_bulk_address(const struct sr_bulk *bulk);
+/* As sr_blocking_peer_key. */
+bool sr_bulk_peer_key(const struct sr_bulk *bulk, uint8_t ret_key[32]);
 /* Whether the node wants its thread back. */
 bool sr_bulk_is_stopped(const struct sr_bulk *bulk);
 

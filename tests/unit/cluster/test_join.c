@@ -62,16 +62,26 @@ static Strongroom__JoinRequest request_of(const char *name, const char *zone, co
     return request;
 }
 
+/* Asked by the node whose key begins with @key. */
+static void expect_in(const struct record *made, const Strongroom__JoinRequest *request,
+                      bool has_name, uint8_t key, size_t at, const char *words)
+{
+    const uint8_t keys[SR_TOKEN_KEY_BYTES] = {key};
+    struct sr_join_asker asker = {.has_name = has_name};
+    struct sr_err err = {0};
+    sr_token_claim(keys, (const char *)request->token.data, request->token.len, asker.claim);
+    size_t found = sr_join_match(&made->record, request, &asker, &err);
+    if (found != at || strstr(err.text, words) == NULL) {
+        fail_msg("expected %zu \"%s\", got %zu \"%s\"", at, words, found, err.text);
+    }
+}
+
 static void expect(const Strongroom__JoinRequest *request, bool has_name, size_t at,
                    const char *words)
 {
     struct record made;
-    struct sr_err err = {0};
     make_record(&made);
-    size_t found = sr_join_match(&made.record, request, has_name, &err);
-    if (found != at || strstr(err.text, words) == NULL) {
-        fail_msg("expected %zu \"%s\", got %zu \"%s\"", at, words, found, err.text);
-    }
+    expect_in(&made, request, has_name, 1, at, words);
 }
 
 static void a_place_is_found_by_token_or_address(void **state)
@@ -108,6 +118,46 @@ static void what_does_not_fit_is_refused_with_the_reason(void **state)
     expect(&request, false, 4, "certificate does not carry the name n3");
     request.feature_level = 1;
     expect(&request, true, 4, "feature level 1 is too low");
+}
+
+/* Place @at as the node with key 1 has taken it. */
+static void take(struct record *made, size_t at, const char *name, const char *zone,
+                 const char *with)
+{
+    const uint8_t key[SR_TOKEN_KEY_BYTES] = {1};
+    Strongroom__MemberRecord *place = &made->members[at];
+    sr_token_claim(key, with, strlen(with), made->hash);
+    place->name = (char *)(uintptr_t)name;
+    place->zone = (char *)(uintptr_t)zone;
+    place->feature_level = 2;
+    place->token_hash = (ProtobufCBinaryData){sizeof(made->hash), made->hash};
+}
+
+static void who_has_taken_a_place_may_ask_again(void **state)
+{
+    (void)state;
+    struct record made;
+    make_record(&made);
+    take(&made, 2, "n3", "c", token);
+    Strongroom__JoinRequest request = request_of("n3", "c", "n3:1", token);
+    expect_in(&made, &request, true, 1, 2, "");
+    expect_in(&made, &request, true, 2, 4, "no place waits for this token");
+    expect_in(&made, &request, false, 1, 4, "certificate");
+    request = request_of("n3", "c", "n3:1", "another");
+    expect_in(&made, &request, true, 1, 4, "no place waits for this token");
+    request = request_of("n3", "c", "n3:1", "");
+    expect_in(&made, &request, true, 1, 4, "taken already");
+    request = request_of("n3", "d", "n3:1", token);
+    expect_in(&made, &request, true, 1, 4, "in zone \"c\"");
+    made.members[2].token_hash.len = 0; /* it has published */
+    request = request_of("n3", "c", "n3:1", token);
+    expect_in(&made, &request, true, 1, 4, "no place waits for this token");
+
+    make_record(&made);
+    take(&made, 3, "n4", "d", "");
+    request = request_of("n4", "d", "10.0.0.4:1", "");
+    expect_in(&made, &request, true, 1, 3, "");
+    expect_in(&made, &request, true, 2, 4, "taken already");
 }
 
 /* ---- DIR/joined ---- */
@@ -195,6 +245,40 @@ static void a_founder_is_left_as_it_is(void **state)
     sr_config_free(config);
 }
 
+static void an_identity_that_is_malformed_is_none(void **state)
+{
+    struct fixture *fixture = *state;
+    struct sr_err err = {0};
+    Strongroom__MemberRecord *members = fixture->record.members;
+    assert_int_equal(sr_joined_check(&fixture->joined, &err), SR_OK);
+    members[0].peer_address = (char[]){"n1:1\n"};
+    assert_int_equal(sr_joined_check(&fixture->joined, &err), SR_INVALID);
+    assert_non_null(strstr(err.text, "000000000000000a is malformed"));
+    make_record(&fixture->record);
+    members[2].name = (char[]){""}; /* others may be vacant */
+    assert_int_equal(sr_joined_check(&fixture->joined, &err), SR_INVALID);
+}
+
+/* Whoever names a file means what is in it: an empty one is not the same as none. */
+static void an_empty_token_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct sr_err err = {0};
+    struct sr_config *config = make_config(fixture, "n3");
+    char path[128];
+    snprintf(path, sizeof(path), "%s/token", fixture->dir);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "\n", 1), 1);
+    close(fd);
+    config->cluster.join = sr_zalloc(sizeof(*config->cluster.join));
+    config->cluster.join->token_file = sr_strdup(path);
+    assert_int_equal(sr_join(config, &err), SR_KEY);
+    assert_non_null(strstr(err.text, "is empty"));
+    unlink(path);
+    sr_config_free(config);
+}
+
 static void every_flipped_byte_is_found(void **state)
 {
     struct fixture *fixture = *state;
@@ -228,8 +312,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_place_is_found_by_token_or_address),
         cmocka_unit_test(what_does_not_fit_is_refused_with_the_reason),
+        cmocka_unit_test(who_has_taken_a_place_may_ask_again),
         TEST(a_node_that_has_joined_is_that_member),
         TEST(a_founder_is_left_as_it_is),
+        TEST(an_identity_that_is_malformed_is_none),
+        TEST(an_empty_token_is_refused),
         TEST(every_flipped_byte_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

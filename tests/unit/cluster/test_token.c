@@ -38,11 +38,33 @@ static void hash_is_sha256_of_the_text(void **state)
     assert_memory_equal(hash, expected, sizeof(hash));
 }
 
+/* What a claim leaves is of the key and of the token, and opens no place as a token would. */
+static void claim_is_of_key_and_token(void **state)
+{
+    uint8_t key[SR_TOKEN_KEY_BYTES] = {1};
+    uint8_t other[SR_TOKEN_KEY_BYTES] = {2};
+    uint8_t hash[SR_TOKEN_HASH_BYTES];
+    uint8_t again[SR_TOKEN_HASH_BYTES];
+    (void)state;
+    sr_token_claim(key, "abc", 3, hash);
+    sr_token_claim(key, "abc", 3, again);
+    assert_memory_equal(hash, again, sizeof(hash));
+    sr_token_claim(other, "abc", 3, again);
+    assert_memory_not_equal(hash, again, sizeof(hash));
+    sr_token_claim(key, "abd", 3, again);
+    assert_memory_not_equal(hash, again, sizeof(hash));
+    sr_token_claim(key, NULL, 0, again);
+    assert_memory_not_equal(hash, again, sizeof(hash));
+    sr_token_hash("abc", 3, again);
+    assert_memory_not_equal(hash, again, sizeof(hash));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(token_is_of_secret_and_member),
         cmocka_unit_test(hash_is_sha256_of_the_text),
+        cmocka_unit_test(claim_is_of_key_and_token),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

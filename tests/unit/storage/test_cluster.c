@@ -114,6 +114,28 @@ static void a_place_is_claimed_once_and_only_in_its_name(void **state)
     apply_fails(fixture, update_member(1, "n4.example:2380"), SR_API_PEER_URL_EXISTS);
 }
 
+/* The answer may be lost: until it has published, whoever has taken a place may say so again. */
+static void a_claim_can_be_repeated_by_whoever_made_it(void **state)
+{
+    struct fixture *fixture = *state;
+    uint8_t hashes[2][SR_TOKEN_HASH_BYTES] = {{1}, {2}};
+    Strongroom__MemberRecord *mine = member(4, "d", true, 2);
+    Strongroom__MemberRecord *other = member(4, "d", true, 2);
+    mine->token_hash = (ProtobufCBinaryData){SR_TOKEN_HASH_BYTES, hashes[0]};
+    other->token_hash = (ProtobufCBinaryData){SR_TOKEN_HASH_BYTES, hashes[1]};
+    applied(fixture, init_voters(2));
+    applied(fixture, add_member(vacant(4, true)));
+    applied(fixture, claim_member(mine));
+    assert_record(fixture, "epoch 3: 1 n1/a V2, 2 n2/b V2, 4 n4/d V2 token");
+    applied(fixture, claim_member(mine));
+    assert_record(fixture, "epoch 3: 1 n1/a V2, 2 n2/b V2, 4 n4/d V2 token");
+    apply_fails(fixture, claim_member(other), SR_API_MEMBER_CLAIMED);
+    apply_fails(fixture, claim_member(member(4, "d", true, 2)), SR_API_MEMBER_CLAIMED);
+    applied(fixture, publish_member(member(4, "d", true, 2)));
+    assert_record(fixture, "epoch 4: 1 n1/a V2, 2 n2/b V2, 4 n4/d V2");
+    apply_fails(fixture, claim_member(mine), SR_API_MEMBER_CLAIMED);
+}
+
 static void an_addition_is_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -479,6 +501,7 @@ int main(void)
         commands_test(a_member_is_added_in_its_place),
         commands_test(a_prepared_place_has_no_name_for_clients_until_it_is_taken),
         commands_test(a_place_is_claimed_once_and_only_in_its_name),
+        commands_test(a_claim_can_be_repeated_by_whoever_made_it),
         commands_test(an_addition_is_refused),
         commands_test(the_counts_are_bounded),
         commands_test(the_last_voter_stays),
