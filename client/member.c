@@ -140,6 +140,10 @@ static int add(struct arguments *arguments)
     for (size_t i = 0; i < 3; i++) {
         sr_free(texts[i]);
     }
+    if (response != NULL && response->member == NULL) {
+        sr_err_set(&err, SR_INVALID, "%s: an answer without the member",
+                   arguments->remote.answered);
+    }
     if (response == NULL || response->member == NULL) {
         if (arguments->token_file != NULL) {
             remove(arguments->token_file);

@@ -60,6 +60,7 @@ static int add_option(struct arguments *arguments, int option, const char *value
 {
     struct sr_certificate_request *request = &arguments->request;
     char *end = NULL;
+    unsigned long days = 0;
     switch (option) {
     case 'd':
         arguments->dir = value;
@@ -82,8 +83,9 @@ static int add_option(struct arguments *arguments, int option, const char *value
         request->addresses[request->address_count++] = value;
         return EXIT_DONE;
     case 'y':
-        request->days = (unsigned)strtoul(value, &end, 10);
-        return *end == 0 && request->days >= 1 && request->days <= DAYS_MAX
+        days = strtoul(value, &end, 10);
+        request->days = days <= DAYS_MAX ? (unsigned)days : 0;
+        return *end == 0 && request->days >= 1
                    ? EXIT_DONE
                    : misused("not a number of days from 1 to 36500", value);
     default:

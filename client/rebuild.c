@@ -10,6 +10,7 @@
  * Stopped anywhere, it can be run again: whoever has the name then is removed and added anew, and
  * a directory that is not there needs no moving.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -83,6 +84,43 @@ static int check_stopped(struct rebuild *rebuild)
                   : SR_OK;
 }
 
+static bool is_mounted(const char *dir)
+{
+    char parent[PATH_MAX];
+    struct stat own;
+    struct stat above;
+    snprintf(parent, sizeof(parent), "%s/..", dir);
+    return stat(dir, &own) == 0 && stat(parent, &above) == 0 && own.st_dev != above.st_dev;
+}
+
+/* But for what a file system has of its own. */
+static bool is_empty(const char *dir)
+{
+    DIR *stream = opendir(dir);
+    bool empty = stream != NULL;
+    for (const struct dirent *entry = empty ? readdir(stream) : NULL; entry != NULL && empty;
+         entry = readdir(stream)) {
+        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+                strcmp(entry->d_name, "lost+found") == 0;
+    }
+    if (stream != NULL) {
+        closedir(stream);
+    }
+    return empty;
+}
+
+/* Before anything is changed: a disk that is mounted there cannot be renamed. */
+static int check_movable(struct rebuild *rebuild)
+{
+    const char *dir = rebuild->config->data_dir;
+    return is_mounted(dir) && !is_empty(dir)
+               ? sr_err_set(&rebuild->err, SR_REFUSED,
+                            "data_dir %s is a mounted disk, which cannot be moved aside: move what "
+                            "is on it elsewhere first",
+                            dir)
+               : SR_OK;
+}
+
 static int move_aside(struct rebuild *rebuild)
 {
     const char *dir = rebuild->config->data_dir;
@@ -90,7 +128,7 @@ static int move_aside(struct rebuild *rebuild)
     char stamp[32];
     time_t now = time(NULL);
     struct tm utc;
-    if (!is_there(dir)) {
+    if (!is_there(dir) || is_mounted(dir)) {
         return SR_OK;
     }
     gmtime_r(&now, &utc);
@@ -181,6 +219,10 @@ static const Strongroom__V1__MemberAddResponse *add_new(struct rebuild *rebuild,
         (const Strongroom__V1__MemberAddResponse *)sr_remote_call(
             &rebuild->remote, "MemberAdd", REMOTE_CHANGE, &request.base,
             &strongroom__v1__member_add_response__descriptor, NULL, &rebuild->err);
+    if (response != NULL && response->member == NULL) {
+        sr_err_set(&rebuild->err, SR_INVALID, "%s: an answer without the member",
+                   rebuild->remote.answered);
+    }
     if (response == NULL || response->member == NULL) {
         sr_err_prefix(&rebuild->err, "add the new member");
         return NULL;
@@ -193,6 +235,9 @@ static const Strongroom__V1__MemberAddResponse *add_new(struct rebuild *rebuild,
 static int run(struct rebuild *rebuild)
 {
     int status = check_stopped(rebuild);
+    if (status == SR_OK) {
+        status = check_movable(rebuild);
+    }
     if (status != SR_OK) {
         return status;
     }

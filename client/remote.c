@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "client/commands.h"
 #include "proto/message.h"
 
@@ -13,6 +15,8 @@
 #define DEFAULT_TIMEOUT_MS 10000
 #define SERVICE            "/strongroom.v1.Cluster/"
 #define ANSWER_BYTES_MAX   ((size_t)16 * 1024 * 1024)
+/* Between two tries while the cluster is not there yet. */
+#define PAUSE_MS 200
 
 /* ---- Options ---- */
 
@@ -196,41 +200,79 @@ static void pack(struct sr_buf *out, const ProtobufCMessage *request)
     protobuf_c_message_pack(request, sr_buf_extend(out, size));
 }
 
-ProtobufCMessage *sr_remote_call(struct sr_remote *remote, const char *method,
-                                 enum sr_remote_use use, const ProtobufCMessage *request,
-                                 const ProtobufCMessageDescriptor *answer_descriptor,
-                                 enum sr_grpc_code *ret_code, struct sr_err *err)
+/* A cluster that has only just started has no record to change yet: nothing happened, and soon the
+ * same will work. */
+static bool is_not_yet(const struct sr_grpc_answer *answer)
 {
+    return answer->outcome == SR_GRPC_ANSWERED &&
+           answer->code == sr_api_error_code(SR_API_CLUSTER_UNKNOWN) &&
+           strcmp(answer->message, sr_api_error_text(SR_API_CLUSTER_UNKNOWN)) == 0;
+}
+
+/* One call, and what came of it. */
+struct call {
+    struct sr_remote *remote;
     char path[128];
-    snprintf(path, sizeof(path), "%s%s", *method == '/' ? "" : SERVICE, method);
-    struct sr_buf packed = {0};
+    enum sr_remote_use use;
+    struct sr_buf packed;
+    const ProtobufCMessageDescriptor *descriptor;
+    enum sr_grpc_code code;
+    bool is_not_yet;
+};
+
+static ProtobufCMessage *ask_in_turn(struct call *call, unsigned timeout_ms, struct sr_err *err)
+{
+    struct sr_remote *remote = call->remote;
     ProtobufCMessage *message = NULL;
-    pack(&packed, request);
+    bool go_on = true;
     err->text[0] = 0;
-    for (size_t i = 0; i < remote->endpoint_count && message == NULL; i++) {
+    for (size_t i = 0; i < remote->endpoint_count && go_on; i++) {
         struct sr_grpc_answer answer;
         struct sr_grpc_target target = {.endpoint = remote->endpoints[i],
                                         .ca = remote->ca,
                                         .certificate = remote->certificate,
                                         .private_key = remote->private_key,
-                                        .timeout_ms = remote->timeout_ms};
-        sr_grpc_call(&target, path, (struct sr_bytes){packed.data, packed.size}, &answer);
+                                        .timeout_ms = timeout_ms};
+        sr_grpc_call(&target, call->path, (struct sr_bytes){call->packed.data, call->packed.size},
+                     &answer);
         remote->answered = target.endpoint;
-        if (ret_code != NULL) {
-            *ret_code = answer.code;
-        }
-        bool go_on = false;
+        call->code = answer.code;
+        call->is_not_yet = is_not_yet(&answer);
+        go_on = false;
         if (answer.outcome == SR_GRPC_ANSWERED && answer.code == SR_GRPC_OK) {
-            message = take_answer(remote, &answer, answer_descriptor, err);
+            message = take_answer(remote, &answer, call->descriptor, err);
         } else {
             add_reason(err, target.endpoint, &answer);
-            go_on = may_go_on(&answer, use);
+            go_on = may_go_on(&answer, call->use);
         }
         sr_buf_close(&answer.body);
-        if (!go_on) {
-            break;
-        }
     }
-    sr_buf_close(&packed);
+    return message;
+}
+
+static uint64_t now_ms(void)
+{
+    return sr_clock_monotonic_ns() / 1000000;
+}
+
+ProtobufCMessage *sr_remote_call(struct sr_remote *remote, const char *method,
+                                 enum sr_remote_use use, const ProtobufCMessage *request,
+                                 const ProtobufCMessageDescriptor *answer_descriptor,
+                                 enum sr_grpc_code *ret_code, struct sr_err *err)
+{
+    struct call call = {.remote = remote, .use = use, .descriptor = answer_descriptor};
+    uint64_t deadline_ms = now_ms() + remote->timeout_ms;
+    uint64_t at_ms = 0;
+    snprintf(call.path, sizeof(call.path), "%s%s", *method == '/' ? "" : SERVICE, method);
+    pack(&call.packed, request);
+    ProtobufCMessage *message = ask_in_turn(&call, remote->timeout_ms, err);
+    while (message == NULL && call.is_not_yet && (at_ms = now_ms() + PAUSE_MS) < deadline_ms) {
+        nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000L}, NULL);
+        message = ask_in_turn(&call, (unsigned)(deadline_ms - at_ms), err);
+    }
+    if (ret_code != NULL) {
+        *ret_code = call.code;
+    }
+    sr_buf_close(&call.packed);
     return message;
 }

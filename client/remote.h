@@ -63,7 +63,9 @@ enum sr_remote_use {
 };
 
 /* Call "/strongroom.v1.Cluster/@method", or @method when it begins with '/', at the endpoints in
- * turn. The answer lives in the remote's arena. NULL when it failed, @err says why and where;
+ * turn; again, within the timeout, while the answer is that the cluster has no record of its
+ * members yet. The answer lives in the remote's arena. NULL when it failed, @err says why and
+ * where;
  * @ret_code, which may be NULL, is what the server said, or UNAVAILABLE. */
 ProtobufCMessage *sr_remote_call(struct sr_remote *remote, const char *method,
                                  enum sr_remote_use use, const ProtobufCMessage *request,

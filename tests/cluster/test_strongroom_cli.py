@@ -2,7 +2,11 @@
 """The network commands of strongroom, and what they say when something is wrong."""
 
 import json
+import shutil
+from concurrent import futures
 
+import disk
+import grpc
 import pytest
 from cluster import Pki, free_port, wait_for
 
@@ -97,6 +101,74 @@ def test_a_stranger_is_refused(shared, tmp_path):
     assert result.returncode == 1 and "certificate" in result.stderr
 
 
+NOT_YET = "strongroom: the record of the cluster's members is not there yet: try again"
+
+
+class Starting(grpc.GenericRpcHandler):
+    """Says so a few times, as a cluster does that has only just started, and then adds a member."""
+
+    def __init__(self, times):
+        self.left = times
+        self.calls = 0
+
+    def service(self, details):
+        assert details.method == "/strongroom.v1.Cluster/MemberAdd"
+        return grpc.unary_unary_rpc_method_handler(self.answer)
+
+    def answer(self, request, context):
+        assert b"n9" in request
+        self.calls += 1
+        if self.left > 0:
+            self.left -= 1
+            context.abort(grpc.StatusCode.UNAVAILABLE, NOT_YET)
+        member = b"\x08\x07\x12\x02n9\x1a\x01a"
+        return b"\x12" + bytes([len(member)]) + member + b"\x1a\x05token"
+
+
+@pytest.fixture
+def starting(tmp_path):
+    """Makes such servers: returns the handler and the endpoint."""
+    pki = Pki(tmp_path / "pki")
+    pki.node("n1")
+    pki.client("app")
+    servers = []
+
+    def make(times):
+        handler = Starting(times)
+        server = grpc.server(futures.ThreadPoolExecutor(1))
+        server.add_generic_rpc_handlers((handler,))
+        credentials = grpc.ssl_server_credentials([(pki.read("n1.key"), pki.read("n1.crt"))],
+                                                  pki.read("ca.crt"), True)
+        port = server.add_secure_port("127.0.0.1:0", credentials)
+        server.start()
+        servers.append(server)
+        return handler, ["--endpoints", f"https://127.0.0.1:{port}", "--cacert",
+                         pki.path("ca.crt"), "--cert", pki.path("app.crt"), "--key",
+                         pki.path("app.key")]
+
+    yield make
+    for server in servers:
+        server.stop(None)
+
+
+ADD = ("member", "add", "n9", "--zone", "a", "--peer-address", "h:1")
+
+
+def test_a_cluster_that_only_just_starts_is_waited_for(shared, starting):
+    handler, options = starting(3)
+    result = shared.strongroom(*ADD, *options)
+    assert "added  n9 (7), zone a" in result.stdout
+    assert handler.calls == 4
+
+
+def test_that_wait_ends(shared, starting):
+    handler, options = starting(1000000)
+    result = shared.strongroom(*ADD, *options, "--timeout", "1", check=False)
+    assert result.returncode == 1
+    assert NOT_YET in result.stderr and "UNAVAILABLE" in result.stderr
+    assert result.stderr.count(NOT_YET) == 1 and handler.calls > 1
+
+
 def test_nobody_is_called_so(shared):
     result = shared.strongroom("member", "remove", "n9", check=False)
     assert result.returncode == 1
@@ -115,6 +187,40 @@ def test_drain(cluster):
     cluster.still_serves()
     leader.start()
     cluster.wait_ready()
+
+
+@pytest.mark.skipif(disk.missing() is not None, reason=str(disk.missing()))
+def test_rebuild_where_a_disk_is_mounted(cluster):
+    """It cannot be moved aside, which is said before the cluster is changed; emptied, it will do."""
+    cluster.wait_caught_up()
+    node = cluster.followers()[0]
+    others = [other for other in cluster.nodes if other is not node]
+    mounted = disk.Disk(node.dir / "disk")
+    try:
+        assert node.stop() == 0
+        shutil.copytree(node.data_dir, mounted.mountpoint, dirs_exist_ok=True)
+        node.data_dir = mounted.mountpoint
+        node.write_config()
+        member = cluster.members(others)["members"][node.name]
+        wait_for(lambda: not cluster.members(others)["members"][node.name]["up"],
+                 "it to be seen down")
+        result = cluster.strongroom("rebuild", "--config", node.config_path, nodes=others,
+                                    check=False)
+        assert result.returncode == 1 and "is a mounted disk" in result.stderr, result.stderr
+        assert cluster.members(others)["members"][node.name]["id"] == member["id"]
+        for entry in mounted.mountpoint.iterdir():
+            if entry.is_dir() and entry.name != "lost+found":
+                shutil.rmtree(entry)
+            elif entry.is_file():
+                entry.unlink()
+        cluster.strongroom("rebuild", "--config", node.config_path, nodes=others)
+        assert cluster.members(others)["members"][node.name]["id"] != member["id"]
+        node.start()
+        cluster.strongroom("member", "wait", node.name, nodes=others)
+        cluster.still_serves()
+    finally:
+        cluster.close()
+        mounted.close()
 
 
 def test_drain_means_one_member(cluster):

@@ -266,6 +266,7 @@ static void test_usage(void **state)
         "pki node n1 --dir pki --dns 'a,DNS:b'",
         "pki node n1 --dir pki --days 0",
         "pki node n1 --dir pki --days 3x",
+        "pki node n1 --dir pki --days 4294967297",
         "pki client 'a/b' --dir pki",
         "pki client alice --dir pki --ip 127.0.0.1",
         "pki ca --dir pki --dns a",
