@@ -222,6 +222,9 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **s
 
 /* libmicrohttpd's own complaints: failed handshakes and the like. */
 static void on_log(void *arg, const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
+
+static void on_log(void *arg, const char *format, va_list arguments)
 {
     (void)arg;
     char text[256];
