@@ -95,6 +95,16 @@ enum sr_grpc_code {
       "strongroom: this node's state differs from that of the other members: it does not serve "   \
       "until it is rebuilt from them")                                                             \
     X(ALARM_INVALID, INVALID_ARGUMENT, "strongroom: unknown alarm")                                \
+    X(OFFSITE_UNKNOWN, UNAVAILABLE, "strongroom: the off-site record is not there yet: try again") \
+    X(OFFSITE_LEVEL, FAILED_PRECONDITION,                                                          \
+      "strongroom: nothing is shipped while a member runs a version that does not know how, or "   \
+      "has not been seen yet: upgrade and start all of them")                                      \
+    X(OFFSITE_CLAIMED, ABORTED, "strongroom: another member ships this, or has begun to")          \
+    X(OFFSITE_LOST, ABORTED, "strongroom: the right to ship this has passed to another member")    \
+    X(OFFSITE_FULL, RESOURCE_EXHAUSTED,                                                            \
+      "strongroom: the off-site record has no room for more: prune snapshots or forget targets")   \
+    X(OFFSITE_NOT_FOUND, NOT_FOUND, "strongroom: the off-site record has no such snapshot")        \
+    X(OFFSITE_INVALID, INVALID_ARGUMENT, "strongroom: the off-site change is not valid")           \
     X(STORE_FAILED, UNAVAILABLE,                                                                   \
       "strongroom: this node cannot trust its disk and has stopped serving")
 

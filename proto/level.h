@@ -6,11 +6,13 @@
  *
  *   1  put, delete, transaction, compaction
  *   2  the cluster record: members, alarms, replica check (proto/cluster.proto)
+ *   3  the off-site record: shipments, the archive secret (proto/offsite.proto)
  */
 #ifndef SR_PROTO_LEVEL_H
 #define SR_PROTO_LEVEL_H
 
 #define SR_FEATURE_LEVEL_CLUSTER 2
+#define SR_FEATURE_LEVEL_OFFSITE 3
 
 /* What this program knows. */
 #define SR_FEATURE_LEVEL 2

@@ -105,6 +105,17 @@
 /* SHA-256 of a token that claims a place in the cluster. */
 #define SR_TOKEN_HASH_BYTES 32
 
+/* ---- Off-site ---- */
+
+/* Targets of the configuration, and those that the record remembers. */
+#define SR_OFFSITE_TARGETS_MAX 8
+/* Full archives in the record, over all targets: about 200 bytes each, and the record is packed
+ * anew with every change. */
+#define SR_OFFSITE_ENTRIES_MAX      1024
+#define SR_OFFSITE_NAME_BYTES_MAX   64  /* of a target */
+#define SR_OFFSITE_REASON_BYTES_MAX 256 /* why a shipment or a drill failed; longer ones are cut   \
+                                         */
+
 /* ---- Storage ---- */
 
 /* A memtable is frozen for flushing at either bound, or at SR_FLUSH_INTERVAL_MS. Two of them
