@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "node/config/offsite.h"
 #include "proto/limits.h"
 
 struct sr_config_tls {
@@ -81,6 +82,7 @@ struct sr_config {
     struct {
         uint64_t bytes_per_second; /* of images sent to members that are far behind; 0: no limit */
     } image;
+    struct sr_config_offsite *offsite; /* NULL: nothing is shipped */
     struct {
         enum sr_log_level level;
         enum sr_log_format format;

@@ -71,23 +71,30 @@ static bool parse(const char *text, uint64_t *ret_value)
     return true;
 }
 
+int sr_config_check_number(const struct sr_config_source *source, const char *path, uint64_t min,
+                           uint64_t max, struct sr_err *err)
+{
+    const struct sr_config_field *field = sr_config_source_find(source, path);
+    uint64_t value = 0;
+    if (field == NULL) {
+        return SR_OK;
+    }
+    if (field->scalar == NULL || !parse(field->scalar, &value) || value < min || value > max) {
+        return sr_config_refuse(source, err, path,
+                                "must be a whole number from %" PRIu64 " to %" PRIu64, min, max);
+    }
+    return SR_OK;
+}
+
 int sr_config_check_numbers(const struct sr_config_source *source, struct sr_err *err)
 {
     for (size_t i = 0; i < NUMBER_COUNT; i++) {
         const struct number *number = &numbers[i];
-        const struct sr_config_field *field = sr_config_source_find(source, number->path);
-        if (field == NULL) {
-            continue;
-        }
-        uint64_t value = 0;
-        if (field->scalar == NULL || !parse(field->scalar, &value) || value < number->min ||
-            value > number->max) {
-            return sr_config_refuse(source, err, number->path,
-                                    "must be a whole number from %" PRIu64 " to %" PRIu64,
-                                    number->min, number->max);
+        if (sr_config_check_number(source, number->path, number->min, number->max, err) != SR_OK) {
+            return SR_INVALID;
         }
     }
-    return SR_OK;
+    return sr_config_check_offsite_numbers(source, err);
 }
 
 static void set(struct sr_config *config, const struct number *number, uint64_t value)
@@ -114,6 +121,9 @@ void sr_config_apply_defaults(const struct sr_config_source *source, struct sr_c
     }
     if (sr_config_source_find(source, "log.level") == NULL) {
         config->log.level = SR_LOG_INFO;
+    }
+    if (config->offsite != NULL) {
+        sr_config_apply_offsite_defaults(source, config->offsite);
     }
     if (config->admin.listen == NULL) {
         config->admin.listen = sr_strdup("127.0.0.1:2381");

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "storage/archive_key.h" /* SR_RECOVERY_KEYS_MAX */
 
 #define TEXT_MAX 4096 /* a path or an address */
 
@@ -23,6 +24,7 @@
 #define STORAGE   __typeof__(((struct sr_config *)0)->storage)
 #define IMAGE     __typeof__(((struct sr_config *)0)->image)
 #define LOG       __typeof__(((struct sr_config *)0)->log)
+#define RETENTION __typeof__(((struct sr_config_offsite *)0)->retention)
 
 #define REQUIRED  CYAML_FLAG_POINTER
 #define OPTIONAL  (CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL)
@@ -111,6 +113,71 @@ static const cyaml_schema_field_t log_fields[] = {
     CYAML_FIELD_ENUM("level", BY_NAME, LOG, level, levels, COUNT(levels)),
     CYAML_FIELD_ENUM("format", BY_NAME, LOG, format, formats, COUNT(formats)), CYAML_FIELD_END};
 
+static const cyaml_strval_t locks[] = {{"none", SR_TARGET_LOCK_NONE},
+                                       {"governance", SR_TARGET_LOCK_GOVERNANCE},
+                                       {"compliance", SR_TARGET_LOCK_COMPLIANCE}};
+static const cyaml_strval_t encryptions[] = {
+    {"none", SR_TARGET_SSE_NONE}, {"aes256", SR_TARGET_SSE_AES256}, {"kms", SR_TARGET_SSE_KMS}};
+
+#define TARGET              struct sr_config_target
+#define TARGET_TEXT(name)   CYAML_FIELD_STRING_PTR(#name, OPTIONAL, TARGET, name, 1, TEXT_MAX)
+#define TARGET_NUMBER(name) CYAML_FIELD_UINT(#name, IF_GIVEN, TARGET, name)
+#define OFFSITE_LIST(name, of, max)                                                                \
+    CYAML_FIELD_SEQUENCE(#name, OPTIONAL, struct sr_config_offsite, name, of, 1, max)
+
+static const cyaml_schema_field_t target_fields[] = {
+    CYAML_FIELD_STRING_PTR("name", REQUIRED, TARGET, name, 1, TEXT_MAX),
+    CYAML_FIELD_STRING_PTR("url", REQUIRED, TARGET, url, 1, TEXT_MAX),
+    TARGET_TEXT(region),
+    TARGET_TEXT(endpoint),
+    CYAML_FIELD_BOOL("virtual_host", IF_GIVEN, TARGET, virtual_host),
+    TARGET_TEXT(credentials_file),
+    TARGET_TEXT(credentials_command),
+    TARGET_TEXT(profile),
+    TARGET_TEXT(storage_class),
+    CYAML_FIELD_ENUM("sse", BY_NAME, TARGET, sse, encryptions, COUNT(encryptions)),
+    TARGET_TEXT(sse_kms_key),
+    CYAML_FIELD_ENUM("lock", BY_NAME, TARGET, lock, locks, COUNT(locks)),
+    TARGET_NUMBER(lock_days),
+    CYAML_FIELD_BOOL("checksum_sha256", IF_GIVEN, TARGET, checksum_sha256),
+    TARGET_TEXT(proxy),
+    TARGET_TEXT(ca_file),
+    TARGET_NUMBER(parts_parallel),
+    TARGET_NUMBER(part_bytes),
+    TARGET_NUMBER(bytes_per_second),
+    TARGET_NUMBER(connect_timeout_ms),
+    TARGET_NUMBER(stall_timeout_ms),
+    TARGET_NUMBER(attempts),
+    CYAML_FIELD_END};
+
+static const cyaml_schema_value_t target_value = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, TARGET, target_fields)};
+static const cyaml_schema_value_t text_value = {
+    CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 1, TEXT_MAX)};
+
+static const cyaml_schema_field_t retention_fields[] = {
+    CYAML_FIELD_UINT("last", IF_GIVEN, RETENTION, last),
+    CYAML_FIELD_UINT("daily", IF_GIVEN, RETENTION, daily),
+    CYAML_FIELD_UINT("monthly", IF_GIVEN, RETENTION, monthly),
+    CYAML_FIELD_UINT("yearly", IF_GIVEN, RETENTION, yearly),
+    CYAML_FIELD_UINT("changes_days", IF_GIVEN, RETENTION, changes_days),
+    CYAML_FIELD_END};
+
+static const cyaml_schema_field_t offsite_fields[] = {
+    CYAML_FIELD_SEQUENCE("targets", REQUIRED, struct sr_config_offsite, targets, &target_value, 1,
+                         SR_OFFSITE_TARGETS_MAX),
+    CYAML_FIELD_SEQUENCE("recovery_keys", REQUIRED, struct sr_config_offsite, recovery_keys,
+                         &text_value, 1, SR_RECOVERY_KEYS_MAX),
+    OFFSITE_LIST(regions_allowed, &text_value, SR_OFFSITE_REGIONS_MAX),
+    OFFSITE_LIST(times, &text_value, SR_OFFSITE_TIMES_MAX),
+    CYAML_FIELD_UINT("every_ms", IF_GIVEN, struct sr_config_offsite, every_ms),
+    CYAML_FIELD_UINT("spread_ms", IF_GIVEN, struct sr_config_offsite, spread_ms),
+    CYAML_FIELD_UINT("changes_every_ms", IF_GIVEN, struct sr_config_offsite, changes_every_ms),
+    CYAML_FIELD_UINT("claim_timeout_ms", IF_GIVEN, struct sr_config_offsite, claim_timeout_ms),
+    CYAML_FIELD_MAPPING("retention", IF_GIVEN, struct sr_config_offsite, retention,
+                        retention_fields),
+    CYAML_FIELD_END};
+
 static const cyaml_schema_field_t config_fields[] = {
     CYAML_FIELD_STRING_PTR("name", REQUIRED, struct sr_config, name, 1, TEXT_MAX),
     CYAML_FIELD_STRING_PTR("data_dir", REQUIRED, struct sr_config, data_dir, 1, TEXT_MAX),
@@ -121,6 +188,7 @@ static const cyaml_schema_field_t config_fields[] = {
     CYAML_FIELD_MAPPING("admin", IF_GIVEN, struct sr_config, admin, admin_fields),
     CYAML_FIELD_MAPPING("storage", IF_GIVEN, struct sr_config, storage, storage_fields),
     CYAML_FIELD_MAPPING("image", IF_GIVEN, struct sr_config, image, image_fields),
+    CYAML_FIELD_MAPPING_PTR("offsite", OPTIONAL, struct sr_config, offsite, offsite_fields),
     CYAML_FIELD_MAPPING("log", IF_GIVEN, struct sr_config, log, log_fields),
     CYAML_FIELD_END};
 
@@ -230,8 +298,28 @@ static void named_path(const struct complaint *complaint, const char *name, char
 
 static const char *names_of(const char *path)
 {
-    return strcmp(path, "log.level") == 0 ? "one of debug, info, warn, error"
-                                          : "one of logfmt, json";
+    return strcmp(path, "log.level") == 0    ? "one of debug, info, warn, error"
+           : strcmp(path, "log.format") == 0 ? "one of logfmt, json"
+           : strstr(path, ".sse") != NULL    ? "one of none, aes256, kms"
+                                             : "one of none, governance, compliance";
+}
+
+static int entries_max(const char *path)
+{
+    static const struct {
+        const char *field;
+        int max;
+    } lists[] = {{"client_urls", SR_CLIENT_URLS_MAX},
+                 {"targets", SR_OFFSITE_TARGETS_MAX},
+                 {"recovery_keys", SR_RECOVERY_KEYS_MAX},
+                 {"regions_allowed", SR_OFFSITE_REGIONS_MAX},
+                 {"offsite.times", SR_OFFSITE_TIMES_MAX}};
+    for (size_t i = 0; i < COUNT(lists); i++) {
+        if (strstr(path, lists[i].field) != NULL) {
+            return lists[i].max;
+        }
+    }
+    return SR_MEMBERS_MAX;
 }
 
 /* "Expecting SEQUENCE, got event: SCALAR" names the type in libcyaml's words. */
@@ -283,9 +371,7 @@ static int explain(const struct sr_config_source *source, const struct complaint
         return sr_config_refuse(source, err, path, "needs at least one entry");
     case CYAML_ERR_SEQUENCE_ENTRIES_MAX:
         trace_path(complaint, 1, path, sizeof(path));
-        return sr_config_refuse(source, err, path, "at most %d entries",
-                                strstr(path, "client_urls") != NULL ? SR_CLIENT_URLS_MAX
-                                                                    : SR_MEMBERS_MAX);
+        return sr_config_refuse(source, err, path, "at most %d entries", entries_max(path));
     default:
         trace_path(complaint, 0, path, sizeof(path));
         return sr_config_refuse(source, err, path, "%s", complaint->sentence);

@@ -229,6 +229,10 @@ int sr_config_validate(const struct sr_config_source *source, const struct sr_co
         check_cluster(source, config, err) || check_ports(source, config, err)) {
         return SR_INVALID;
     }
+    if (config->offsite != NULL &&
+        sr_config_validate_offsite(source, config->offsite, err) != SR_OK) {
+        return SR_INVALID;
+    }
     if (config->peer.tick_ms * 3 > config->peer.election_timeout_ms) {
         return sr_config_refuse(source, err, "peer.tick_ms",
                                 "%u is more than a third of peer.election_timeout_ms (%u)",

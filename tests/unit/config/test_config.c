@@ -221,6 +221,14 @@ struct wrong {
 #define NAME_RULE    "must be 1 to 63 of a-z, 0-9 and '-', the first and last not '-'"
 #define ADDRESS_RULE "must be host:port or [address]:port, the port from 1 to 65535"
 
+/* Lines 26 to 30 of a file; a target may go on behind it, or the section. */
+#define OFFSITE                                                                                    \
+    "offsite:\n"                                                                                   \
+    "  recovery_keys: [/r/key.pub]\n"                                                              \
+    "  targets:\n"                                                                                 \
+    "    - name: far\n"                                                                            \
+    "      url: s3://bucket/prefix\n"
+
 static const struct wrong wrongs[] = {
     /* Fields that are not there, or should not be. */
     {"name: n2\n", "", "1: name: missing"},
@@ -344,6 +352,39 @@ static const struct wrong wrongs[] = {
     {NULL, "admin:\n  tls: {certificate: /a, private_key: /b, ca: c}\n",
      "27: admin.tls.ca: must be an absolute path"},
 
+    /* Off-site. */
+    {NULL, "offsite:\n  every_ms: 1000\n", "26: offsite.targets: missing"},
+    {NULL, OFFSITE "  every_ms: 999\n",
+     "31: offsite.every_ms: must be a whole number from 1000 to 604800000"},
+    {NULL, OFFSITE "  times: [\"00:00\", \"24:00\"]\n",
+     "31: offsite.times[1]: must be HH:MM, from 00:00 to 23:59"},
+    {NULL, OFFSITE "  times: [\"07:00\", \"07:00\"]\n",
+     "31: offsite.times[1]: must be later than the one before it"},
+    {NULL, OFFSITE "  every_ms: 5000\n  times: [\"07:00\"]\n",
+     "31: offsite.every_ms: there is offsite.times already: one of the two"},
+    {NULL, OFFSITE "  regions_allowed: [eu-west-1]\n",
+     "28: offsite.targets[0].region: missing, and offsite.regions_allowed demands one"},
+    {NULL, OFFSITE "      region: us-east-1\n  regions_allowed: [eu-west-1, eu-west-3]\n",
+     "31: offsite.targets[0].region: \"us-east-1\" is none of offsite.regions_allowed"},
+    {NULL, OFFSITE "      region: eu-west-3\n  regions_allowed: [eu-west-1, eu-west-3]\n", NULL},
+    {NULL, OFFSITE "      lock: forever\n",
+     "31: offsite.targets[0].lock: must be one of none, governance, compliance"},
+    {NULL, OFFSITE "      lock: compliance\n",
+     "29: offsite.targets[0].lock_days: lock and lock_days belong together"},
+    {NULL, OFFSITE "      sse: rot13\n",
+     "31: offsite.targets[0].sse: must be one of none, aes256, kms"},
+    {NULL, OFFSITE "      part_bytes: 5\n",
+     "31: offsite.targets[0].part_bytes: must be a whole number from 5242880 to 67108864"},
+    {NULL, OFFSITE "      credentials_file: here\n",
+     "31: offsite.targets[0].credentials_file: must be an absolute path"},
+    {NULL, OFFSITE "    - {name: far, url: \"s3://b\"}\n",
+     "31: offsite.targets[1].name: \"far\" is already offsite.targets[0]"},
+    {NULL, OFFSITE "    - {name: near, url: \"https://b\"}\n",
+     "31: offsite.targets[1].url: must be s3://BUCKET/PREFIX or file:///DIRECTORY"},
+    {NULL, OFFSITE "  retention: {last: 0}\n",
+     "31: offsite.retention.last: must be a whole number from 1 to 500"},
+    {NULL, OFFSITE "  retention: {weekly: 1}\n", "31: offsite.retention.weekly: unknown field"},
+
     /* YAML itself. */
     {"name: n2\n", "name: &n n2\n", NULL},
     {"kek_file: /etc/strongroom/kek\n", "kek_file: *n\n", "3: aliases are not supported"},
@@ -450,6 +491,42 @@ static void test_missing_file(void **state)
     assert_string_equal(err.text, "/: not a regular file of at most 1 MiB");
 }
 
+static void test_offsite(void **state)
+{
+    (void)state;
+    char *text = edited(NULL, OFFSITE "      region: eu-west-3\n"
+                                      "      lock: governance\n"
+                                      "      lock_days: 30\n"
+                                      "      parts_parallel: 2\n"
+                                      "  times: [\"00:10\", \"12:00\"]\n"
+                                      "  retention: {daily: 3}\n");
+    struct sr_config *config = load_text(text);
+    const struct sr_config_offsite *offsite = config->offsite;
+    assert_int_equal(offsite->targets_count, 1);
+    assert_string_equal(offsite->targets[0].name, "far");
+    assert_string_equal(offsite->targets[0].region, "eu-west-3");
+    assert_int_equal(offsite->targets[0].lock, SR_TARGET_LOCK_GOVERNANCE);
+    assert_int_equal(offsite->targets[0].lock_days, 30);
+    assert_int_equal(offsite->targets[0].parts_parallel, 2);
+    assert_null(offsite->targets[0].endpoint);
+    assert_int_equal(offsite->every_ms, 0);
+    assert_int_equal(sr_config_time_of_day(offsite->times[1]), 12 * 3600);
+    assert_int_equal(offsite->changes_every_ms, 10000);
+    assert_int_equal(offsite->claim_timeout_ms, 30000);
+    assert_int_equal(offsite->retention.last, 10);
+    assert_int_equal(offsite->retention.daily, 3);
+    sr_config_free(config);
+    free(text);
+    text = edited(NULL, OFFSITE);
+    config = load_text(text);
+    assert_int_equal(config->offsite->every_ms, 86400000 / 5);
+    sr_config_free(config);
+    free(text);
+    config = load_text(good);
+    assert_null(config->offsite);
+    sr_config_free(config);
+}
+
 /* The file that documents every field is itself a configuration. */
 static void test_documented_file(void **state)
 {
@@ -481,6 +558,7 @@ int main(void)
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_reads_what_defaults_cover),
         cmocka_unit_test(test_loopback_admin_needs_no_tls),
+        cmocka_unit_test(test_offsite),
         cmocka_unit_test(test_ids),
         cmocka_unit_test(test_id_ignores_order),
         cmocka_unit_test(test_wrong),
