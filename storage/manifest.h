@@ -136,8 +136,8 @@ struct sr_manifest_chain {
  *              between two, only before the first
  *   full       those that the newest one names, and itself
  *
- * SR_CORRUPT: truncated, reordered, stale (two of one sequence); SR_REFUSED: foreign: two clusters,
- * targets, kinds or keys. SR_NOT_FOUND: @count is 0. */
+ * SR_CORRUPT: truncated, reordered; SR_REFUSED: foreign (two clusters, targets, kinds or keys),
+ * swapped (two of one sequence). SR_NOT_FOUND: @count is 0. */
 int sr_manifest_chain_check(struct sr_manifest **list, size_t count, struct sr_manifest_chain *ret,
                             struct sr_err *err);
 

@@ -17,7 +17,6 @@
 #include "storage/archive_key.h"
 
 #define SR_SIGNED_BYTES_MAX ((size_t)4 * 1024 * 1024)
-#define SR_SHA256_BYTES     32
 
 /* Sign @payload with the Ed25519 key of @seed and append the document to @out. SR_CRYPTO. */
 int sr_signed_pack(const char *label, const uint8_t seed[SR_SIGNING_BYTES], struct sr_bytes payload,
@@ -28,8 +27,5 @@ int sr_signed_pack(const char *label, const uint8_t seed[SR_SIGNING_BYTES], stru
  * say. SR_CORRUPT: "truncated: ...", "edited: ..." or "not a signed document"; SR_CRYPTO. */
 int sr_signed_open(const char *label, struct sr_bytes file, uint8_t **ret_payload, size_t *ret_size,
                    uint8_t ret_key[SR_SIGNING_BYTES], struct sr_err *err);
-
-/* SHA-256. SR_CRYPTO. */
-int sr_sha256(struct sr_bytes data, uint8_t ret_digest[SR_SHA256_BYTES], struct sr_err *err);
 
 #endif
