@@ -15,6 +15,6 @@
 #define SR_FEATURE_LEVEL_OFFSITE 3
 
 /* What this program knows. */
-#define SR_FEATURE_LEVEL 2
+#define SR_FEATURE_LEVEL 3
 
 #endif

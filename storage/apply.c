@@ -18,6 +18,7 @@
 #include "proto/validate.h"
 #include "storage/change.h"
 #include "storage/cluster_record.h"
+#include "storage/offsite_record.h"
 #include "storage/requests.h"
 #include "storage/txn.h"
 
@@ -131,6 +132,9 @@ static int execute(struct sr_store *store, const Strongroom__Command *command,
     case STRONGROOM__COMMAND__OPERATION_CLUSTER:
         rc = sr_cluster_apply(store, store->applying->hash, command->cluster, reply,
                               &outcome->error, err);
+        break;
+    case STRONGROOM__COMMAND__OPERATION_OFFSITE:
+        rc = sr_offsite_apply(store, store->applying->hash, command->offsite, &outcome->error, err);
         break;
     default:
         return sr_err_set(err, SR_FORMAT, "an operation that this version does not know");

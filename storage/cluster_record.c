@@ -230,7 +230,8 @@ enum sr_api_error sr_cluster_refuses(const struct sr_store *store,
                                      const Strongroom__Command *command)
 {
     unsigned alarms = store->cluster == NULL ? 0 : store->cluster->alarms;
-    if (command->operation_case == STRONGROOM__COMMAND__OPERATION_CLUSTER) {
+    if (command->operation_case == STRONGROOM__COMMAND__OPERATION_CLUSTER ||
+        command->operation_case == STRONGROOM__COMMAND__OPERATION_OFFSITE) {
         return SR_API_NONE;
     }
     if ((alarms & SR_ALARM_CORRUPT) != 0) {

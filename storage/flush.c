@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/secret.h"
 #include "storage/cluster_record.h"
+#include "storage/offsite_record.h"
 #include "storage/record.h"
 #include "storage/requests.h"
 #include "storage/store_internal.h"
@@ -108,6 +109,8 @@ static int fill(struct flush *flush, struct sr_err *err)
                                    flush->may_remove, err);
         if (rc == SR_OK)
             rc = sr_cluster_write(store, flush->txn, flush->memtable->cluster, err);
+        if (rc == SR_OK)
+            rc = sr_offsite_write(store, flush->txn, flush->memtable->offsite, err);
     }
     if (rc == SR_OK)
         rc = sr_unindexed_drain(store, flush->txn, &flush->unindexed, err);
@@ -173,6 +176,9 @@ static void finish(struct flush *flush)
     sr_cluster_unref(store->cluster_durable);
     store->cluster_durable = memtable->cluster;
     memtable->cluster = NULL;
+    sr_offsite_unref(store->offsite_durable);
+    store->offsite_durable = memtable->offsite;
+    memtable->offsite = NULL;
     sr_memtable_unref(memtable);
 }
 

@@ -82,6 +82,9 @@ struct sr_image_info {
  * SR_NOT_FOUND: nothing is flushed yet. SR_LIMIT: too many views or readers, try again later; the
  * store's failure. */
 int sr_image_reader_open(struct sr_store *store, struct sr_image_reader **ret, struct sr_err *err);
+/* The same without the off-site record and its secret: for what leaves the cluster. */
+int sr_image_reader_open_bare(struct sr_store *store, struct sr_image_reader **ret,
+                              struct sr_err *err);
 void sr_image_reader_info(const struct sr_image_reader *reader, struct sr_image_info *ret);
 /* Go on from @position, which a writer of the same image gave. SR_NOT_FOUND, changing nothing,
  * when it is of another image, or nowhere in this one; position.chunk 0 is the start and always

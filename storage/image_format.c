@@ -4,6 +4,8 @@
 #include <openssl/evp.h>
 #include <string.h>
 
+#include "base/check.h"
+#include "storage/archive_key.h"
 #include "storage/record.h"
 #include "storage/request_record.h"
 
@@ -20,7 +22,7 @@ void sr_image_header_pack(const struct sr_image_header *header, struct sr_buf *o
     sr_buf_append(out, MAGIC, MAGIC_BYTES);
     sr_buf_append_u32(out, SR_IMAGE_FORMAT);
     sr_buf_append_u32(out, 0);
-    sr_buf_append_u32(out, 0);
+    sr_buf_append_u32(out, header->offsite.size > 0 ? SR_IMAGE_FLAG_OFFSITE : 0);
     sr_buf_append_u64(out, header->cluster_id);
     sr_buf_append_u64(out, state->applied_index);
     sr_buf_append_u64(out, state->term);
@@ -34,10 +36,16 @@ void sr_image_header_pack(const struct sr_image_header *header, struct sr_buf *o
     sr_buf_append(out, state->configuration, state->configuration_size);
     sr_buf_append_u32(out, (uint32_t)header->record.size);
     sr_buf_append(out, header->record.data, header->record.size);
+    if (header->offsite.size > 0) {
+        sr_check(header->offsite_secret.size == SR_ARCHIVE_SECRET_BYTES);
+        sr_buf_append_u32(out, (uint32_t)header->offsite.size);
+        sr_buf_append(out, header->offsite.data, header->offsite.size);
+        sr_buf_append(out, header->offsite_secret.data, header->offsite_secret.size);
+    }
 }
 
 /* Magic, format and flags. */
-static int check_start(struct sr_reader *reader, struct sr_err *err)
+static int check_start(struct sr_reader *reader, uint32_t *ret_features, struct sr_err *err)
 {
     uint8_t kind = sr_read_u8(reader);
     struct sr_bytes magic = sr_read_bytes(reader, MAGIC_BYTES);
@@ -49,9 +57,10 @@ static int check_start(struct sr_reader *reader, struct sr_err *err)
     if (reader->failed || kind != SR_IMAGE_HEADER ||
         !sr_bytes_equal(magic, (struct sr_bytes){(const uint8_t *)MAGIC, MAGIC_BYTES}))
         return sr_err_set(err, SR_CORRUPT, "no header of an image");
-    if (format != SR_IMAGE_FORMAT || incompatible != 0)
+    if (format != SR_IMAGE_FORMAT || (incompatible & ~SR_IMAGE_FLAG_OFFSITE) != 0)
         return sr_err_set(err, SR_FORMAT, "an image of format %u, features 0x%x", (unsigned)format,
                           (unsigned)incompatible);
+    *ret_features = incompatible;
     return SR_OK;
 }
 
@@ -71,7 +80,8 @@ int sr_image_header_unpack(struct sr_bytes chunk, struct sr_image_header *ret, s
     struct sr_reader reader = sr_reader_of(chunk.data, chunk.size);
     struct sr_image_header header = {0};
     struct sr_state *state = &header.state;
-    int rc = check_start(&reader, err);
+    uint32_t features = 0;
+    int rc = check_start(&reader, &features, err);
 
     if (rc != SR_OK)
         return rc;
@@ -90,6 +100,12 @@ int sr_image_header_unpack(struct sr_bytes chunk, struct sr_image_header *ret, s
                           (unsigned)state->configuration_size);
     sr_read_copy(&reader, state->configuration, state->configuration_size);
     header.record = sr_read_bytes(&reader, sr_read_u32(&reader));
+    if ((features & SR_IMAGE_FLAG_OFFSITE) != 0) {
+        header.offsite = sr_read_bytes(&reader, sr_read_u32(&reader));
+        header.offsite_secret = sr_read_bytes(&reader, SR_ARCHIVE_SECRET_BYTES);
+        if (header.offsite.size == 0)
+            reader.failed = true;
+    }
     if (reader.failed || sr_reader_left(&reader) > 0 || !is_possible(&header))
         return sr_err_set(err, SR_CORRUPT, "impossible header");
     *ret = header;

@@ -6,7 +6,8 @@
  *   'H' header   magic 8, format u32, compatible flags u32, incompatible flags u32, cluster u64;
  *                index u64, term u64, configuration index u64, revision u64, compact revision u64,
  *                state hash 32; first remembered request u64, their count u64;
- *                size u16 and configuration, size u32 and packed cluster record (empty: none)
+ *                size u16 and configuration, size u32 and packed cluster record (empty: none);
+ *                with the incompatible flag 1: size u32 and packed off-site record, archive secret
  *   'R' requests number u64, size u32 and record (storage/request_record.h)
  *   'V' versions revision u64, size of the name u16, header 32 (storage/record.h), name, value;
  *                only those that a compaction to the compact revision leaves
@@ -27,6 +28,9 @@
 #define SR_IMAGE_FORMAT     1
 #define SR_IMAGE_CHUNK_FILL ((size_t)1024 * 1024)
 
+/* Incompatible: a state with an off-site record, of feature level 3. */
+#define SR_IMAGE_FLAG_OFFSITE 1u
+
 enum sr_image_kind {
     SR_IMAGE_HEADER = 'H',
     SR_IMAGE_REQUESTS = 'R',
@@ -39,7 +43,9 @@ struct sr_image_header {
     struct sr_state state;
     uint64_t request_first;
     uint64_t request_count;
-    struct sr_bytes record; /* the packed cluster record; not owned */
+    struct sr_bytes record;         /* the packed cluster record; not owned */
+    struct sr_bytes offsite;        /* the packed off-site record; likewise; empty: none */
+    struct sr_bytes offsite_secret; /* likewise */
 };
 void sr_image_header_pack(const struct sr_image_header *header, struct sr_buf *out);
 /* The whole chunk; ret->record points into it. SR_CORRUPT, SR_FORMAT. */

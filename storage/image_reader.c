@@ -14,6 +14,7 @@
 #include "storage/cluster_record.h"
 #include "storage/event.h"
 #include "storage/image_format.h"
+#include "storage/offsite_record.h"
 #include "storage/request_record.h"
 
 /* Events looked at with one view. */
@@ -23,6 +24,7 @@ struct sr_image_reader {
     struct sr_store *store;
     struct sr_hold hold;
     bool held;
+    bool bare;      /* without the off-site record */
     bool compacted; /* LMDB has nothing that is superseded at the point */
     struct sr_buf header;
     struct sr_state state;
@@ -66,11 +68,22 @@ static int find_requests(struct sr_image_reader *reader, MDB_txn *txn, struct sr
     return SR_OK;
 }
 
+static void close_wiped(struct sr_buf *buf)
+{
+    if (buf->data != NULL)
+        sr_secret_wipe(buf->data, buf->capacity);
+    sr_buf_close(buf);
+}
+
 static int make_header(struct sr_image_reader *reader, struct sr_view *view, struct sr_err *err)
 {
     struct sr_buf record = {0};
+    struct sr_buf offsite = {0};
+    struct sr_buf secret = {0};
     int rc = sr_cluster_read(&view->opener, view->txn, &record, err);
 
+    if (rc == SR_OK && !reader->bare)
+        rc = sr_offsite_read(&view->opener, view->txn, &offsite, &secret, err);
     if (rc == SR_OK)
         rc = find_requests(reader, view->txn, err);
     if (rc == SR_OK) {
@@ -78,12 +91,16 @@ static int make_header(struct sr_image_reader *reader, struct sr_view *view, str
                                          .state = reader->state,
                                          .request_first = reader->request_first,
                                          .request_count = reader->request_count,
-                                         .record = {record.data, record.size}};
+                                         .record = {record.data, record.size},
+                                         .offsite = {offsite.data, offsite.size},
+                                         .offsite_secret = {secret.data, secret.size}};
         sr_image_header_pack(&header, &reader->header);
         rc = sr_image_id((struct sr_bytes){reader->header.data, reader->header.size},
                          reader->info.id, err);
     }
     sr_buf_close(&record);
+    sr_buf_close(&offsite);
+    close_wiped(&secret);
     return rc;
 }
 
@@ -112,13 +129,15 @@ static int take_point(struct sr_image_reader *reader, struct sr_view *view, stru
     return rc;
 }
 
-int sr_image_reader_open(struct sr_store *store, struct sr_image_reader **ret, struct sr_err *err)
+static int reader_open(struct sr_store *store, bool bare, struct sr_image_reader **ret,
+                       struct sr_err *err)
 {
     struct sr_image_reader *reader = sr_zalloc(sizeof(*reader));
     struct sr_view *view = NULL;
     int rc;
 
     reader->store = store;
+    reader->bare = bare;
     rc = sr_hold_begin(store, &reader->hold, err);
     reader->held = rc == SR_OK;
     if (rc == SR_OK)
@@ -134,16 +153,25 @@ int sr_image_reader_open(struct sr_store *store, struct sr_image_reader **ret, s
     return SR_OK;
 }
 
+int sr_image_reader_open(struct sr_store *store, struct sr_image_reader **ret, struct sr_err *err)
+{
+    return reader_open(store, false, ret, err);
+}
+
+int sr_image_reader_open_bare(struct sr_store *store, struct sr_image_reader **ret,
+                              struct sr_err *err)
+{
+    return reader_open(store, true, ret, err);
+}
+
 void sr_image_reader_close(struct sr_image_reader *reader)
 {
     if (reader == NULL)
         return;
     if (reader->held)
         sr_hold_end(reader->store, &reader->hold);
-    if (reader->chunk.data != NULL)
-        sr_secret_wipe(reader->chunk.data, reader->chunk.capacity);
-    sr_buf_close(&reader->chunk);
-    sr_buf_close(&reader->header);
+    close_wiped(&reader->chunk);
+    close_wiped(&reader->header);
     sr_free(reader);
 }
 

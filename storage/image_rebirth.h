@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * An image of one cluster that becomes the first state of another: for what a cluster leaves behind
- * that has lost its majority (decision 0012). Everything is taken over but who the members are.
+ * that has lost its majority (decision 0012). Everything is taken over but who the members are, and
+ * what was shipped off-site: a new cluster has a secret and archives of its own (decision 0018).
  */
 #ifndef SR_STORAGE_IMAGE_REBIRTH_H
 #define SR_STORAGE_IMAGE_REBIRTH_H
@@ -31,6 +32,8 @@ static inline void sr_image_rebirth_header(const struct sr_image_rebirth *rebirt
 
     header->cluster_id = cluster_id;
     header->record = rebirth->record;
+    header->offsite = (struct sr_bytes){0};
+    header->offsite_secret = (struct sr_bytes){0};
     state->configuration_index = state->applied_index;
     state->configuration_size = (uint16_t)rebirth->configuration.size;
     memset(state->configuration, 0, sizeof(state->configuration));

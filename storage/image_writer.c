@@ -13,9 +13,11 @@
  */
 #include "base/alloc.h"
 #include "base/check.h"
+#include "base/secret.h"
 #include "storage/cluster_record.h"
 #include "storage/image_format.h"
 #include "storage/image_rebirth.h"
+#include "storage/offsite_record.h"
 #include "storage/record.h"
 
 /* What a crash may cost, and the size of a transaction. */
@@ -151,6 +153,8 @@ void sr_image_writer_close(struct sr_image_writer *writer)
     if (writer == NULL)
         return;
     sr_store_close(writer->store);
+    if (writer->header.data != NULL)
+        sr_secret_wipe(writer->header.data, writer->header.capacity);
     sr_buf_close(&writer->header);
     sr_free(writer->dir);
     sr_free(writer);
@@ -415,6 +419,8 @@ static int enter_point(struct sr_image_writer *writer, struct sr_err *err)
     if (writer->rebirth != NULL)
         sr_image_rebirth_header(writer->rebirth, writer->options.cluster_id, &header);
     rc = sr_cluster_import(store, header.record, err);
+    if (rc == SR_OK)
+        rc = sr_offsite_import(store, header.offsite, header.offsite_secret, err);
     if (rc != SR_OK)
         return rc;
     /* There is nothing superseded in an image. */

@@ -2,7 +2,7 @@
  *
  * The LMDB environment of a store: its tables, its key order, and sealing in and out of it.
  *
- *   meta     name                      "format": clear; "check", "state", "cluster": boxes
+ *   meta     name                      "format": clear; "check", the others: boxes
  *   epoch    number u32                salt 32, DEK id u32
  *   idx      ek, ~revision u64         box of the header; ordered by name, newest first
  *   log      revision u64, sub u32,    ek and box of header and value, cut into pieces of

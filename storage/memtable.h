@@ -30,6 +30,7 @@ struct sr_state {
 
 struct sr_remembered; /* storage/requests.h */
 struct sr_cluster;    /* storage/cluster_record.h */
+struct sr_offsite;    /* storage/offsite_record.h */
 struct sr_memtable_index;
 
 struct sr_memtable {
@@ -46,6 +47,7 @@ struct sr_memtable {
 
     struct sr_state state;      /* set by the freeze */
     struct sr_cluster *cluster; /* likewise: a reference; NULL: there is no record yet */
+    struct sr_offsite *offsite; /* likewise */
 };
 
 /* One version. Immutable once it can be reached. */

@@ -6,7 +6,13 @@
 #include "base/alloc.h"
 #include "base/check.h"
 
-enum { EVENT_PUT = 1, EVENT_DELETE = 2, EVENT_COMPACTION = 3, EVENT_CLUSTER = 4 };
+enum {
+    EVENT_PUT = 1,
+    EVENT_DELETE = 2,
+    EVENT_COMPACTION = 3,
+    EVENT_CLUSTER = 4,
+    EVENT_OFFSITE = 5
+};
 
 struct sr_statehash {
     EVP_MD *sha256; /* fetched once: looking it up costs more than hashing */
@@ -75,13 +81,23 @@ void sr_statehash_compaction(struct sr_statehash *hash, int64_t compact_revision
     update(hash, event, sizeof(event));
 }
 
-void sr_statehash_cluster(struct sr_statehash *hash, struct sr_bytes record)
+static void add_record(struct sr_statehash *hash, uint8_t event, struct sr_bytes record)
 {
     uint8_t head[1 + 4];
-    head[0] = EVENT_CLUSTER;
+    head[0] = event;
     sr_put_u32(head + 1, (uint32_t)record.size);
     update(hash, head, sizeof(head));
     update(hash, record.data, record.size);
+}
+
+void sr_statehash_cluster(struct sr_statehash *hash, struct sr_bytes record)
+{
+    add_record(hash, EVENT_CLUSTER, record);
+}
+
+void sr_statehash_offsite(struct sr_statehash *hash, struct sr_bytes record)
+{
+    add_record(hash, EVENT_OFFSITE, record);
 }
 
 int sr_statehash_end(struct sr_statehash *hash, uint8_t ret_hash[SR_STATE_HASH_BYTES],

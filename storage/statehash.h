@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The state hash (P5): a chain of SHA-256, one link for each revision, each compaction and
- * each change of the cluster record,
+ * each change of the cluster record or the off-site record,
  *
  *   H' = SHA-256(H || revision || events of the revision, in order)
  *
@@ -28,6 +28,8 @@ void sr_statehash_event(struct sr_statehash *hash, struct sr_bytes key, struct s
 void sr_statehash_compaction(struct sr_statehash *hash, int64_t compact_revision);
 /* @record: the packed one that follows. */
 void sr_statehash_cluster(struct sr_statehash *hash, struct sr_bytes record);
+/* Likewise, of the off-site record. */
+void sr_statehash_offsite(struct sr_statehash *hash, struct sr_bytes record);
 /* SR_CRYPTO. */
 int sr_statehash_end(struct sr_statehash *hash, uint8_t ret_hash[SR_STATE_HASH_BYTES],
                      struct sr_err *err);

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "proto/level.h"
 #include "storage/cluster_record.h"
+#include "storage/offsite_record.h"
 #include "storage/store_internal.h"
 
 static void set_options(struct sr_store *store, const struct sr_store_options *options)
@@ -40,6 +41,8 @@ static int load(struct sr_store *store, struct sr_err *err)
                              err);
     if (rc == SR_OK)
         rc = sr_cluster_load(store, txn, err);
+    if (rc == SR_OK)
+        rc = sr_offsite_load(store, txn, err);
     if (rc == SR_OK)
         rc = sr_unindexed_load(store, txn, err);
     if (rc == SR_OK) {
@@ -109,6 +112,8 @@ static void drop_memtable(struct sr_memtable *memtable)
     memtable->remembered = NULL;
     sr_cluster_unref(memtable->cluster);
     memtable->cluster = NULL;
+    sr_offsite_unref(memtable->offsite);
+    memtable->offsite = NULL;
     sr_memtable_unref(memtable);
 }
 
@@ -131,6 +136,9 @@ void sr_store_close(struct sr_store *store)
     sr_cluster_unref(store->cluster);
     sr_cluster_unref(store->cluster_published);
     sr_cluster_unref(store->cluster_durable);
+    sr_offsite_unref(store->offsite);
+    sr_offsite_unref(store->offsite_published);
+    sr_offsite_unref(store->offsite_durable);
     sr_opener_close(&store->opener);
     sr_lmdb_close(&store->lmdb);
     pthread_cond_destroy(&store->removed);
@@ -161,6 +169,16 @@ static void publish_cluster(struct sr_store *store)
     atomic_store(&store->cluster_epoch, store->cluster->epoch);
 }
 
+/* Likewise. */
+static void publish_offsite(struct sr_store *store)
+{
+    if (store->offsite == store->offsite_published)
+        return;
+    sr_offsite_unref(store->offsite_published);
+    store->offsite_published = sr_offsite_ref(store->offsite);
+    atomic_store(&store->offsite_epoch, store->offsite->epoch);
+}
+
 void sr_store_publish(struct sr_store *store, uint64_t index)
 {
     sr_view_end(store->writer);
@@ -168,6 +186,7 @@ void sr_store_publish(struct sr_store *store, uint64_t index)
     pthread_mutex_lock(&store->mutex);
     store->published = store->apply;
     publish_cluster(store);
+    publish_offsite(store);
     sr_gauge_set(&store->metrics.memtable_entries,
                  (int64_t)(entries_of(store->active) + entries_of(store->frozen)));
     sr_gauge_set(&store->metrics.memtable_bytes,
@@ -215,6 +234,7 @@ bool sr_store_freeze(struct sr_store *store, bool force)
         return false;
     active->state = store->apply;
     active->cluster = sr_cluster_ref(store->cluster);
+    active->offsite = sr_offsite_ref(store->offsite);
     store->frozen_index = store->apply.applied_index;
     fresh = sr_memtable_new(store->hash_key);
     pthread_mutex_lock(&store->mutex);

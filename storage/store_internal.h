@@ -2,8 +2,8 @@
  *
  * The inside of a store, and who may touch what:
  *
- *   apply thread   apply, active, writer, cluster, requests (the memory of request ids)
- *   flush thread   lmdb.session, compaction, unindexed, cluster_durable
+ *   apply thread   apply, active, writer, cluster, offsite, requests (the memory of request ids)
+ *   flush thread   lmdb.session, compaction, unindexed, cluster_durable, offsite_durable
  *   mutex          published, durable, the four tables as pointers, views, failure
  *
  * The apply thread changes `apply` as it works through a batch and calls sr_store_publish at its
@@ -25,6 +25,7 @@
 
 struct sr_requests; /* storage/requests.h */
 struct sr_applying; /* apply.c */
+struct sr_offsite;  /* storage/offsite_record.h */
 
 /* How far superseded versions have been removed from LMDB. */
 struct sr_compaction {
@@ -51,6 +52,7 @@ struct sr_store {
     struct sr_state apply; /* the state in the making */
     struct sr_requests *requests;
     struct sr_cluster *cluster;   /* the record in the making; NULL: there is none yet */
+    struct sr_offsite *offsite;   /* likewise */
     struct sr_applying *applying; /* NULL before the first entry */
     struct sr_view *writer;
     uint64_t frozen_index; /* applied index of the last freeze */
@@ -58,6 +60,7 @@ struct sr_store {
     /* Flush thread. */
     struct sr_compaction compaction;
     struct sr_cluster *cluster_durable; /* what LMDB has */
+    struct sr_offsite *offsite_durable; /* likewise */
     size_t idx_leaves;                  /* of the index in LMDB, at the last refresh */
     struct sr_opener opener;
     struct sr_buf incoming; /* an image is being staged: how far, for `meta`; empty: none is */
@@ -66,6 +69,7 @@ struct sr_store {
     struct sr_state published;
     struct sr_state durable;
     struct sr_cluster *cluster_published;
+    struct sr_offsite *offsite_published;
     struct sr_store_check check;
     struct sr_memtable *active;
     struct sr_memtable *frozen; /* NULL: nothing to flush */
@@ -79,6 +83,7 @@ struct sr_store {
 
     atomic_bool failed;
     _Atomic uint64_t cluster_epoch; /* of the published record */
+    _Atomic uint64_t offsite_epoch; /* likewise */
     atomic_uint alarms;             /* likewise */
     atomic_bool has_space;
     atomic_bool compaction_pending;
