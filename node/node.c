@@ -28,6 +28,7 @@
 #include "node/service/service.h"
 #include "proto/level.h"
 #include "storage/cluster.h"
+#include "storage/offsite.h"
 
 #define LOOPS_MAX 8
 
@@ -107,11 +108,17 @@ static void on_image_complete(void *arg)
 static int check_feature_level(const struct sr_node *node, struct sr_err *err)
 {
     unsigned level = node->config->cluster.feature_level;
-    if (level >= SR_FEATURE_LEVEL_CLUSTER || sr_store_cluster_epoch(node->store) == 0) {
+    unsigned needed = 1;
+    if (sr_store_offsite_epoch(node->store) > 0) {
+        needed = SR_FEATURE_LEVEL_OFFSITE;
+    } else if (sr_store_cluster_epoch(node->store) > 0) {
+        needed = SR_FEATURE_LEVEL_CLUSTER;
+    }
+    if (level >= needed) {
         return SR_OK;
     }
     return sr_err_set(err, SR_REFUSED, "cluster.feature_level is %u, but the cluster acts at %u",
-                      level, SR_FEATURE_LEVEL_CLUSTER);
+                      level, needed);
 }
 
 static int open_storage(struct sr_node *node, struct sr_err *err)

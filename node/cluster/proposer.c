@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "proto/command.pb-c.h"
+#include "proto/level.h"
 
 struct sr_proposer {
     pthread_mutex_t turn; /* of the one who proposes; guards sequence */
@@ -12,6 +13,7 @@ struct sr_proposer {
     uint64_t origin;
     uint64_t sequence;
     _Atomic(struct sr_consensus *) consensus; /* NULL: not started, or stopped */
+    atomic_uint level;                        /* that the cluster acts at */
 };
 
 struct sr_proposer *sr_proposer_new(struct sr_origins *origins)
@@ -56,25 +58,28 @@ void sr_proposer_stop(struct sr_proposer *proposer)
     pthread_mutex_unlock(&proposer->turn);
 }
 
-static struct sr_proposal *make(const struct sr_proposer *proposer,
-                                const Strongroom__ClusterChange *change, const char *actor)
+/* protobuf-c has no const, but does not write when it packs. */
+static void *lend(const void *memory)
 {
-    Strongroom__Command command = STRONGROOM__COMMAND__INIT;
     union {
-        const void *in; /* protobuf-c has no const, but does not write when it packs */
+        const void *in;
         void *out;
-    } change_cast = {.in = change}, actor_cast = {.in = actor};
-    command.origin = proposer->origin;
-    command.sequence = proposer->sequence;
-    command.actor = actor_cast.out;
-    command.wall_ms = sr_clock_wall_ms();
-    command.operation_case = STRONGROOM__COMMAND__OPERATION_CLUSTER;
-    command.cluster = change_cast.out;
+    } cast = {.in = memory};
+    return cast.out;
+}
+
+static struct sr_proposal *make(const struct sr_proposer *proposer, Strongroom__Command *command,
+                                const char *actor)
+{
+    command->origin = proposer->origin;
+    command->sequence = proposer->sequence;
+    command->actor = lend(actor);
+    command->wall_ms = sr_clock_wall_ms();
     struct sr_proposal *proposal = sr_zalloc(sizeof(*proposal));
-    size_t size = strongroom__command__get_packed_size(&command);
-    proposal->origin = command.origin;
-    proposal->sequence = command.sequence;
-    sr_check(strongroom__command__pack(&command, sr_buf_extend(&proposal->command, size)) == size);
+    size_t size = strongroom__command__get_packed_size(command);
+    proposal->origin = command->origin;
+    proposal->sequence = command->sequence;
+    sr_check(strongroom__command__pack(command, sr_buf_extend(&proposal->command, size)) == size);
     return proposal;
 }
 
@@ -111,16 +116,16 @@ static enum sr_api_error await(struct sr_proposer *proposer, unsigned timeout_ms
     return error;
 }
 
-enum sr_api_error sr_proposer_change(struct sr_proposer *proposer,
-                                     const Strongroom__ClusterChange *change, const char *actor,
-                                     unsigned timeout_ms)
+/* @command has its operation and nothing else. */
+static enum sr_api_error propose(struct sr_proposer *proposer, Strongroom__Command *command,
+                                 const char *actor, unsigned timeout_ms)
 {
     enum sr_api_error error = SR_API_STOPPED;
     pthread_mutex_lock(&proposer->turn);
     struct sr_consensus *consensus = atomic_load(&proposer->consensus);
     if (consensus != NULL) {
         proposer->sequence++;
-        struct sr_proposal *proposal = make(proposer, change, actor);
+        struct sr_proposal *proposal = make(proposer, command, actor);
         if (sr_consensus_propose(consensus, proposal)) {
             error = await(proposer, timeout_ms);
         } else {
@@ -130,4 +135,32 @@ enum sr_api_error sr_proposer_change(struct sr_proposer *proposer,
     }
     pthread_mutex_unlock(&proposer->turn);
     return error;
+}
+
+enum sr_api_error sr_proposer_change(struct sr_proposer *proposer,
+                                     const Strongroom__ClusterChange *change, const char *actor,
+                                     unsigned timeout_ms)
+{
+    Strongroom__Command command = STRONGROOM__COMMAND__INIT;
+    command.operation_case = STRONGROOM__COMMAND__OPERATION_CLUSTER;
+    command.cluster = lend(change);
+    return propose(proposer, &command, actor, timeout_ms);
+}
+
+enum sr_api_error sr_proposer_offsite(struct sr_proposer *proposer,
+                                      const Strongroom__OffsiteChange *change, const char *actor,
+                                      unsigned timeout_ms)
+{
+    Strongroom__Command command = STRONGROOM__COMMAND__INIT;
+    if (atomic_load(&proposer->level) < SR_FEATURE_LEVEL_OFFSITE) {
+        return SR_API_OFFSITE_LEVEL;
+    }
+    command.operation_case = STRONGROOM__COMMAND__OPERATION_OFFSITE;
+    command.offsite = lend(change);
+    return propose(proposer, &command, actor, timeout_ms);
+}
+
+void sr_proposer_set_level(struct sr_proposer *proposer, unsigned level)
+{
+    atomic_store(&proposer->level, level);
 }

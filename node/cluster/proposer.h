@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Changes of the cluster that a node makes on its own account: propose one, wait for its outcome.
+ * Changes of the cluster record and of the off-site record that a node makes on its own account:
+ * propose one, wait for its outcome.
  * For threads that may block, never for a loop.
  */
 #ifndef SR_NODE_CLUSTER_PROPOSER_H
@@ -10,6 +11,7 @@
 #include "node/state/answer.h"
 #include "proto/api_error.h"
 #include "proto/cluster.pb-c.h"
+#include "proto/offsite.pb-c.h"
 
 struct sr_proposer;
 
@@ -29,5 +31,14 @@ void sr_proposer_stop(struct sr_proposer *proposer);
 enum sr_api_error sr_proposer_change(struct sr_proposer *proposer,
                                      const Strongroom__ClusterChange *change, const char *actor,
                                      unsigned timeout_ms);
+
+/* The same for the off-site record. OFFSITE_LEVEL, without proposing anything, while the cluster
+ * acts at a level at which some member would have to stop at it. */
+enum sr_api_error sr_proposer_offsite(struct sr_proposer *proposer,
+                                      const Strongroom__OffsiteChange *change, const char *actor,
+                                      unsigned timeout_ms);
+/* The level that the cluster acts at; 0, as at first: not known. Any thread; the steward says it.
+ */
+void sr_proposer_set_level(struct sr_proposer *proposer, unsigned level);
 
 #endif

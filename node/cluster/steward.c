@@ -7,9 +7,11 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "node/cluster/preference.h"
 #include "proto/level.h"
 #include "proto/rpc.pb-c.h"
+#include "storage/offsite.h"
 
 /* After a change that failed, or one that should have helped and did not. */
 #define RETRY_MS UINT64_C(5000)
@@ -21,7 +23,8 @@
 struct sr_steward {
     struct sr_steward_options options;
     atomic_uint feature_level;
-    uint64_t change_after_ms; /* no founding or publishing before */
+    uint64_t change_after_ms;  /* no founding or publishing before */
+    uint64_t offsite_after_ms; /* likewise, of the off-site record */
     struct sr_preference preference;
     bool accused;            /* and said so */
     bool lacked_space;       /* at the last round */
@@ -155,6 +158,46 @@ static void keep_record(struct sr_steward *steward, uint64_t now_ms, bool leads,
         publish(steward, now_ms, record);
     } else if (leads) {
         found(steward, now_ms);
+    }
+}
+
+/* Draw the archive secret. If two leaders do, the first one counts (decision 0018). */
+static enum sr_api_error found_offsite(const struct sr_steward *steward, struct sr_err *err)
+{
+    Strongroom__OffsiteChange change = STRONGROOM__OFFSITE_CHANGE__INIT;
+    Strongroom__OffsiteInit init = STRONGROOM__OFFSITE_INIT__INIT;
+    struct sr_archive_secret *secret = NULL;
+    uint8_t packed[SR_ARCHIVE_SECRET_BYTES];
+    if (sr_archive_secret_draw(&secret, err) != SR_OK) {
+        return SR_API_OFFSITE_UNKNOWN;
+    }
+    sr_archive_secret_pack(secret, packed);
+    sr_archive_secret_free(secret);
+    init.secret = (ProtobufCBinaryData){sizeof(packed), packed};
+    change.change_case = STRONGROOM__OFFSITE_CHANGE__CHANGE_INIT;
+    change.init = &init;
+    enum sr_api_error error = env_of(steward)->offsite(env_of(steward)->arg, &change);
+    sr_secret_wipe(packed, sizeof(packed));
+    (void)sr_err_set(err, SR_REFUSED, "%s", sr_api_error_text(error));
+    return error;
+}
+
+static void keep_offsite(struct sr_steward *steward, uint64_t now_ms, bool leads,
+                         const Strongroom__ClusterRecord *record)
+{
+    struct sr_err err = {0};
+    if (!steward->options.offsite || !leads || record->epoch == 0 ||
+        now_ms < steward->offsite_after_ms ||
+        atomic_load(&steward->feature_level) < SR_FEATURE_LEVEL_OFFSITE ||
+        sr_store_offsite_epoch(steward->options.store) > 0) {
+        return;
+    }
+    enum sr_api_error error = found_offsite(steward, &err);
+    steward->offsite_after_ms = now_ms + RETRY_MS;
+    if (error == SR_API_NONE) {
+        sr_log(SR_LOG_INFO, "steward", "off-site record founded", "");
+    } else if (error != SR_API_STOPPED && error != SR_API_OFFSITE_LEVEL) {
+        sr_log(SR_LOG_WARN, "steward", "off-site record not founded", "reason=\"%s\"", err.text);
     }
 }
 
@@ -394,8 +437,10 @@ bool sr_steward_tick(struct sr_steward *steward)
         return false;
     }
     atomic_store(&steward->feature_level, lowest_level(steward, record));
+    env->tell_level(env->arg, atomic_load(&steward->feature_level));
     note_accusation(steward);
     keep_record(steward, now_ms, leads, record);
+    keep_offsite(steward, now_ms, leads, record);
     keep_space_alarm(steward, now_ms, record);
     check_replicas(steward, now_ms, leads, record);
     prefer(steward, now_ms, leads, record);

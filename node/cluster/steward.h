@@ -20,6 +20,7 @@
 #include "node/consensus/progress.h"
 #include "proto/api_error.h"
 #include "proto/cluster.pb-c.h"
+#include "proto/offsite.pb-c.h"
 #include "storage/cluster.h"
 
 struct sr_steward_env {
@@ -32,6 +33,9 @@ struct sr_steward_env {
                        uint64_t *ret_age_ms);
     /* Propose and wait for the outcome. */
     enum sr_api_error (*change)(void *arg, const Strongroom__ClusterChange *change);
+    enum sr_api_error (*offsite)(void *arg, const Strongroom__OffsiteChange *change);
+    /* The level that the cluster acts at, at each round. */
+    void (*tell_level)(void *arg, unsigned level);
     /* Tell the leader, ourselves included; and what was told us, the newest of each member. */
     void (*report)(void *arg, const struct sr_store_check *check);
     size_t (*reports)(void *arg, struct sr_replica_report out[SR_MEMBERS_MAX]);
@@ -48,6 +52,7 @@ struct sr_steward_options {
     const Strongroom__ClusterRecord *founders;
     struct sr_store *store;
     unsigned feature_level; /* of this node */
+    bool offsite;           /* it is to ship: the leader founds the off-site record */
     unsigned check_interval_ms;
     const char *const *preferred_zones; /* borrowed */
     size_t preferred_zone_count;

@@ -75,6 +75,19 @@ static enum sr_api_error change(void *arg, const Strongroom__ClusterChange *chan
                               CHANGE_TIMEOUT_MS);
 }
 
+static enum sr_api_error offsite(void *arg, const Strongroom__OffsiteChange *change_wanted)
+{
+    const struct sr_steward_loop *loop = arg;
+    return sr_proposer_offsite(loop->options.proposer, change_wanted, loop->options.config->name,
+                               CHANGE_TIMEOUT_MS);
+}
+
+static void tell_level(void *arg, unsigned level)
+{
+    const struct sr_steward_loop *loop = arg;
+    sr_proposer_set_level(loop->options.proposer, level);
+}
+
 static void report(void *arg, const struct sr_store_check *check)
 {
     const struct sr_steward_loop *loop = arg;
@@ -175,6 +188,7 @@ struct sr_steward_loop *sr_steward_loop_start(const struct sr_steward_loop_optio
         .founders = &loop->founders,
         .store = options->store,
         .feature_level = config->cluster.feature_level,
+        .offsite = config->offsite != NULL,
         .check_interval_ms = config->cluster.replica_check_ms,
         .preferred_zones = (const char *const *)config->cluster.preferred_zones,
         .preferred_zone_count = config->cluster.preferred_zones_count,
@@ -183,6 +197,8 @@ struct sr_steward_loop *sr_steward_loop_start(const struct sr_steward_loop_optio
                 .level_of = level_of,
                 .progress = progress,
                 .change = change,
+                .offsite = offsite,
+                .tell_level = tell_level,
                 .report = report,
                 .reports = reports,
                 .move_leader = move_leader,

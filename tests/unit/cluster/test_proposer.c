@@ -30,7 +30,11 @@ bool sr_consensus_propose(struct sr_consensus *consensus, struct sr_proposal *pr
         strongroom__command__unpack(NULL, proposal->command.size, proposal->command.data);
     assert_non_null(command);
     assert_true(command->origin == proposal->origin && command->sequence == proposal->sequence);
-    assert_int_equal(command->cluster->remove, 7);
+    if (command->operation_case == STRONGROOM__COMMAND__OPERATION_OFFSITE) {
+        assert_int_equal(command->offsite->renew->number, 9);
+    } else {
+        assert_int_equal(command->cluster->remove, 7);
+    }
     strncpy(last_actor, command->actor, sizeof(last_actor) - 1);
     strongroom__command__free_unpacked(command, NULL);
     /* An answer to an earlier one is not taken for this one's. */
@@ -99,6 +103,30 @@ static void nothing_happens_before_the_start_and_after_the_stop(void **state)
     assert_int_equal(proposed, 0);
 }
 
+/* A member that does not know it would have to stop. */
+static void offsite_changes_wait_for_the_last_member(void **state)
+{
+    Strongroom__OffsiteChange change = STRONGROOM__OFFSITE_CHANGE__INIT;
+    Strongroom__OffsiteRenew renew = STRONGROOM__OFFSITE_RENEW__INIT;
+    change.change_case = STRONGROOM__OFFSITE_CHANGE__CHANGE_RENEW;
+    change.renew = &renew;
+    renew.number = 9;
+    sr_proposer_start(*state, some_consensus());
+    assert_int_equal(sr_proposer_offsite(*state, &change, "n1", 10000), SR_API_OFFSITE_LEVEL);
+    sr_proposer_set_level(*state, 2);
+    assert_int_equal(sr_proposer_offsite(*state, &change, "n1", 10000), SR_API_OFFSITE_LEVEL);
+    assert_int_equal(proposed, 0);
+    assert_int_equal(remove_seven(*state, 10000), SR_API_NONE);
+    sr_proposer_set_level(*state, 3);
+    assert_int_equal(sr_proposer_offsite(*state, &change, "n2", 10000), SR_API_NONE);
+    assert_string_equal(last_actor, "n2");
+    answer_with = SR_API_OFFSITE_LOST;
+    assert_int_equal(sr_proposer_offsite(*state, &change, "n2", 10000), SR_API_OFFSITE_LOST);
+    sr_proposer_set_level(*state, 0); /* a place was taken by an older one */
+    assert_int_equal(sr_proposer_offsite(*state, &change, "n2", 10000), SR_API_OFFSITE_LEVEL);
+    assert_int_equal(proposed, 3);
+}
+
 static void patience_has_an_end(void **state)
 {
     sr_proposer_start(*state, some_consensus());
@@ -135,6 +163,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(outcomes_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_happens_before_the_start_and_after_the_stop, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(offsite_changes_wait_for_the_last_member, setup, teardown),
         cmocka_unit_test_setup_teardown(patience_has_an_end, setup, teardown),
         cmocka_unit_test_setup_teardown(a_stop_wakes_who_waits, setup, teardown),
     };

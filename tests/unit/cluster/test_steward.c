@@ -6,6 +6,7 @@
 #include "tests/unit/storage/cluster_commands.h"
 
 #include "node/cluster/steward.h"
+#include "storage/offsite.h"
 
 enum { CORRUPT = 2 };
 
@@ -23,6 +24,9 @@ static struct world {
     size_t report_count;
     struct sr_store_check reported;
     size_t changes;
+    size_t offsite_changes;
+    unsigned told_level;
+    bool offsite;
     enum sr_api_error refuse; /* every change; NONE: apply it */
     uint64_t moved_to;
     bool lacks_space;
@@ -73,6 +77,29 @@ static enum sr_api_error change_it(void *arg, const Strongroom__ClusterChange *c
     return apply(world.fixture, command)->error;
 }
 
+static enum sr_api_error offsite_it(void *arg, const Strongroom__OffsiteChange *change)
+{
+    (void)arg;
+    union {
+        const Strongroom__OffsiteChange *in;
+        Strongroom__OffsiteChange *out;
+    } cast = {.in = change};
+    Strongroom__Command *command = command_new();
+    world.offsite_changes++;
+    if (world.refuse != SR_API_NONE) {
+        return world.refuse;
+    }
+    command->operation_case = STRONGROOM__COMMAND__OPERATION_OFFSITE;
+    command->offsite = cast.out;
+    return apply(world.fixture, command)->error;
+}
+
+static void tell_level(void *arg, unsigned level)
+{
+    (void)arg;
+    world.told_level = level;
+}
+
 static void report(void *arg, const struct sr_store_check *check)
 {
     (void)arg;
@@ -107,6 +134,7 @@ static void new_steward(unsigned feature_level)
         .founders = &world.founders,
         .store = world.fixture->store,
         .feature_level = feature_level,
+        .offsite = world.offsite,
         .check_interval_ms = 60000,
         .preferred_zones = preferred,
         .preferred_zone_count = 1,
@@ -115,6 +143,8 @@ static void new_steward(unsigned feature_level)
                 .level_of = level_of,
                 .progress = progress,
                 .change = change_it,
+                .offsite = offsite_it,
+                .tell_level = tell_level,
                 .report = report,
                 .reports = reports,
                 .move_leader = move_leader,
@@ -224,6 +254,67 @@ static void the_lowest_in_the_record_counts(void **state)
     applied(*state, add_member(old)); /* a place that nobody has taken */
     rounds(1);
     assert_int_equal(sr_steward_feature_level(world.steward), 3);
+}
+
+/* Only where it is wanted, and only when every member knows what it is. */
+static void the_leader_founds_the_offsite_record(void **state)
+{
+    const struct sr_store *store = ((struct fixture *)*state)->store;
+    world.levels[0] = world.levels[1] = 3;
+    new_steward(3);
+    world.leads = true;
+    rounds(20);
+    assert_int_equal(world.offsite_changes, 0); /* nothing is to be shipped */
+    world.offsite = true;
+    new_steward(3);
+    world.leads = false;
+    rounds(20);
+    assert_int_equal(world.offsite_changes, 0);
+    world.leads = true;
+    rounds(1);
+    assert_int_equal(world.offsite_changes, 1);
+    assert_true(sr_store_offsite_epoch(store) == 1);
+    rounds(20);
+    assert_int_equal(world.offsite_changes, 1);
+    assert_int_equal(world.told_level, 3);
+}
+
+static void no_offsite_record_while_one_member_is_older(void **state)
+{
+    const struct sr_store *store = ((struct fixture *)*state)->store;
+    world.levels[0] = 3;
+    world.levels[1] = 2;
+    world.offsite = true;
+    new_steward(3);
+    world.leads = true;
+    rounds(100);
+    assert_int_equal(world.offsite_changes, 0);
+    assert_int_equal(world.told_level, 2);
+    assert_true(sr_store_cluster_epoch(store) >= 1); /* what the older one knows goes on */
+    applied(*state, publish_member(member(6, "c", true, 3)));
+    rounds(2);
+    assert_int_equal(world.told_level, 3);
+    assert_int_equal(world.offsite_changes, 1);
+    assert_true(sr_store_offsite_epoch(store) == 1);
+}
+
+static void a_failed_founding_is_tried_again_later(void **state)
+{
+    const struct sr_store *store = ((struct fixture *)*state)->store;
+    world.levels[0] = world.levels[1] = 3;
+    world.leads = true;
+    new_steward(3);
+    rounds(1);
+    world.offsite = true;
+    new_steward(3);
+    world.refuse = SR_API_NO_LEADER;
+    rounds(5);
+    assert_int_equal(world.offsite_changes, 1);
+    assert_true(sr_store_offsite_epoch(store) == 0);
+    world.refuse = SR_API_NONE;
+    rounds(5);
+    assert_int_equal(world.offsite_changes, 2);
+    assert_true(sr_store_offsite_epoch(store) == 1);
 }
 
 static void a_failed_change_is_tried_again_later(void **state)
@@ -459,6 +550,9 @@ int main(void)
         TEST(nobody_is_taken_by_surprise),
         TEST(a_node_held_back_changes_nothing),
         TEST(the_lowest_in_the_record_counts),
+        TEST(the_leader_founds_the_offsite_record),
+        TEST(no_offsite_record_while_one_member_is_older),
+        TEST(a_failed_founding_is_tried_again_later),
         TEST(a_failed_change_is_tried_again_later),
         TEST(what_a_node_is_gets_published),
         TEST(equal_replicas_are_counted),
