@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "storage/archive_key.h"
 #include "tests/unit/cmocka.h"
 
 static char dir[256];
@@ -121,6 +122,49 @@ static void test_keygen_never_overwrites(void **state)
     assert_string_equal(before, after);
     assert_int_equal(run("keygen --out no/such/a"), 1);
     assert_non_null(strstr(output, "No such file or directory"));
+}
+
+/* ---- keygen --recovery ---- */
+
+static void test_recovery_keys_come_in_halves(void **state)
+{
+    (void)state;
+    struct sr_recovery_private *private_half = NULL;
+    struct sr_recovery_public public_half;
+    struct sr_err err = {0};
+    char file[512] = {0};
+    assert_int_equal(run("keygen --recovery --out r.pub"), 0);
+    assert_int_equal(mode_of("r.pub"), 0444);
+    char *line = strstr(output, "strongroom-recovery-private-1 ");
+    assert_non_null(line);
+    size_t size = strcspn(line, "\n");
+    assert_int_equal(sr_recovery_private_parse(line, size, &private_half, &err), SR_OK);
+    assert_int_equal(sr_recovery_public_read(in_dir("r.pub"), &public_half, &err), SR_OK);
+    assert_memory_equal(public_half.id, private_half->public_half.id, SR_KEY_ID_BYTES);
+    sr_recovery_private_free(private_half);
+    /* It is printed once, and is in no file. */
+    assert_null(strstr(line + size, "strongroom-recovery-private-1"));
+    (void)read_file("r.pub", file, sizeof(file) - 1);
+    char first[SR_RECOVERY_TEXT_CHARS_MAX + 1];
+    assert_true(size < sizeof(first));
+    (void)snprintf(first, sizeof(first), "%.*s", (int)size, line);
+    assert_null(strstr(file, first + strlen("strongroom-recovery-private-1 ")));
+    assert_int_equal(run("keygen --recovery"), 0);
+    assert_int_equal(mode_of("recovery.pub"), 0444);
+    assert_non_null(strstr(output, "strongroom-recovery-private-1 "));
+    assert_null(strstr(output, first)); /* another one */
+}
+
+static void test_a_recovery_key_that_is_not_seen_is_not_made(void **state)
+{
+    (void)state;
+    struct stat status;
+    assert_int_equal(run("keygen --recovery --out r.pub >/dev/full"), 1);
+    assert_int_equal(stat(in_dir("r.pub"), &status), -1);
+    assert_int_equal(run("keygen --recovery --out r.pub"), 0);
+    assert_int_equal(run("keygen --recovery --out r.pub"), 1);
+    assert_non_null(strstr(output, "r.pub: exists already, and is not overwritten"));
+    assert_null(strstr(output, "strongroom-recovery-private-1"));
 }
 
 /* ---- pki ---- */
@@ -301,6 +345,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_keygen, setup, teardown),
         cmocka_unit_test_setup_teardown(test_keygen_never_prints_the_key, setup, teardown),
         cmocka_unit_test_setup_teardown(test_keygen_never_overwrites, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_recovery_keys_come_in_halves, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_recovery_key_that_is_not_seen_is_not_made, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_pki_chain, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pki_names, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pki_days, setup, teardown),
