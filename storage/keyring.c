@@ -13,9 +13,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/core_names.h>
-#include <openssl/kdf.h>
-#include <openssl/params.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -27,6 +24,7 @@
 #include "base/clock.h"
 #include "base/secret.h"
 #include "storage/file.h"
+#include "storage/hkdf.h"
 #include "storage/seal.h"
 
 #define MAGIC        "SRKEYS\r\n"
@@ -57,28 +55,8 @@ struct sr_keyring {
 static int hkdf(const uint8_t key[SR_KEY_BYTES], const uint8_t *salt, size_t salt_size,
                 const char *label, uint8_t ret_key[SR_KEY_BYTES])
 {
-    EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
-    EVP_KDF_CTX *ctx = kdf != NULL ? EVP_KDF_CTX_new(kdf) : NULL;
-    OSSL_PARAM params[5];
-    size_t n = 0;
-    /* OSSL_PARAM has no const members; the KDF only reads them. */
-    union {
-        const void *in;
-        void *out;
-    } k = {.in = key}, s = {.in = salt}, l = {.in = label};
-    char digest[] = "SHA256";
-
-    params[n++] = OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0);
-    params[n++] = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, k.out, SR_KEY_BYTES);
-    params[n++] = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, l.out, strlen(label));
-    if (salt_size > 0) {
-        params[n++] = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, s.out, salt_size);
-    }
-    params[n] = OSSL_PARAM_construct_end();
-    int done = ctx != NULL && EVP_KDF_derive(ctx, ret_key, SR_KEY_BYTES, params) == 1;
-    EVP_KDF_CTX_free(ctx);
-    EVP_KDF_free(kdf);
-    return done;
+    return sr_hkdf((struct sr_bytes){key, SR_KEY_BYTES}, (struct sr_bytes){salt, salt_size},
+                   sr_bytes_of(label), ret_key, NULL) == SR_OK;
 }
 
 /* The sealer of a keyring file, from the KEK and the file's salt; NULL when crypto fails. */
