@@ -136,6 +136,10 @@
 #define SR_RANGE_SLICE_KEYS 1000
 /* Images of the state that are being read at a time. */
 #define SR_IMAGE_READERS_MAX 8
+/* How much of what a compaction could remove is left for changes that are yet to be shipped, and
+ * for how long without anybody asking for it. */
+#define SR_KEEP_REVISIONS_MAX ((int64_t)500000)
+#define SR_KEEP_MS_MAX        ((uint64_t)10 * 60 * 1000)
 /* Versions that compaction removes in one transaction. */
 #define SR_COMPACTION_SLICE_EVENTS 10000
 

@@ -42,8 +42,9 @@ int sr_changes_reader_next(struct sr_changes_reader *reader, struct sr_image_chu
 void sr_changes_reader_close(struct sr_changes_reader *reader); /* before the store; NULL is fine */
 
 /* Let compaction leave everything after @revision in LMDB, though nobody can read it any more, for
- * changes that are yet to be shipped from there. It goes on by itself when the disk runs short,
- * and when this was not said again for SR_KEEP_MS_MAX. INT64_MAX: no more. Any thread. */
+ * changes that are yet to be shipped from there. It goes on all the same when the disk runs short,
+ * when this is more than SR_KEEP_REVISIONS_MAX, and when it was not said again for SR_KEEP_MS_MAX.
+ * INT64_MAX: no more. Any thread. */
 void sr_store_keep_after(struct sr_store *store, int64_t revision);
 
 #endif

@@ -30,12 +30,18 @@ struct slice {
     MDB_cursor *idx;
     MDB_cursor *log;
     int64_t target;
+    int64_t limit; /* the last event to look at */
     struct event *events;
 };
 
 bool sr_compaction_is_pending(const struct sr_compaction *compaction)
 {
     return compaction->cursor_rev <= compaction->target;
+}
+
+bool sr_compaction_has_work(const struct sr_compaction *compaction, int64_t limit)
+{
+    return compaction->cursor_rev <= limit;
 }
 
 void sr_compaction_aim(struct sr_compaction *compaction, int64_t target)
@@ -75,7 +81,7 @@ static int parse_event(const MDB_val *key, const MDB_val *data, struct event *re
     return SR_OK;
 }
 
-/* Read up to @count events from (@revision, @sub) on, up to the target. */
+/* Read up to @count events from (@revision, @sub) on, up to the limit. */
 static int read_group(struct slice *slice, int64_t revision, uint32_t sub, size_t count,
                       size_t *ret_count, struct sr_err *err)
 {
@@ -95,7 +101,7 @@ static int read_group(struct slice *slice, int64_t revision, uint32_t sub, size_
         rc = parse_event(&key, &data, event, err);
         if (rc != SR_OK)
             return rc;
-        if (event->revision > slice->target)
+        if (event->revision > slice->limit)
             break;
         have++;
         revision = event->revision;
@@ -218,7 +224,7 @@ static int work_through(struct slice *slice, struct sr_compaction *compaction, s
             done += count;
         }
         if (count < want) {
-            compaction->cursor_rev = compaction->target + 1;
+            compaction->cursor_rev = slice->limit + 1;
             compaction->cursor_sub = 0;
             break;
         }
@@ -227,9 +233,9 @@ static int work_through(struct slice *slice, struct sr_compaction *compaction, s
 }
 
 int sr_compaction_slice(struct sr_store *store, MDB_txn *txn, struct sr_compaction *compaction,
-                        size_t events_max, struct sr_err *err)
+                        int64_t limit, size_t events_max, struct sr_err *err)
 {
-    struct slice slice = {.store = store, .txn = txn, .target = compaction->target};
+    struct slice slice = {.store = store, .txn = txn, .target = compaction->target, .limit = limit};
     int rc = mdb_cursor_open(txn, store->lmdb.idx, &slice.idx);
 
     if (rc == 0)

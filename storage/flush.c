@@ -28,6 +28,7 @@ struct flush {
     struct sr_unindexed unindexed;
     struct sr_buf scratch;
     bool may_remove; /* nobody reads an image */
+    int64_t limit;   /* how far compaction may go */
 };
 
 /* Cut @record into pieces at the end of the log. */
@@ -117,12 +118,13 @@ static int fill(struct flush *flush, struct sr_err *err)
     if (rc != SR_OK)
         return rc;
     sr_compaction_aim(&flush->compaction, flush->state.compact_revision);
-    /* What supersedes what is known once the index has every event at or below the target. */
-    if (flush->may_remove && sr_compaction_is_pending(&flush->compaction) &&
-        flush->unindexed.indexed >= flush->compaction.target) {
+    flush->limit = sr_hold_limit(store, flush->compaction.target);
+    /* What supersedes what is known once the index has every event at or below the limit. */
+    if (flush->may_remove && sr_compaction_has_work(&flush->compaction, flush->limit) &&
+        flush->unindexed.indexed >= flush->limit) {
         atomic_store(&store->compacting_to, flush->compaction.target);
-        rc = sr_compaction_slice(store, flush->txn, &flush->compaction, SR_COMPACTION_SLICE_EVENTS,
-                                 err);
+        rc = sr_compaction_slice(store, flush->txn, &flush->compaction, flush->limit,
+                                 SR_COMPACTION_SLICE_EVENTS, err);
     }
     if (rc != SR_OK)
         return rc;
@@ -153,7 +155,7 @@ static void finish(struct flush *flush)
     struct sr_store *store = flush->store;
     struct sr_memtable *memtable = flush->memtable;
     struct sr_memtable *drained;
-    bool compacting = sr_compaction_is_pending(&flush->compaction);
+    bool compacting = sr_compaction_has_work(&flush->compaction, flush->limit);
 
     store->compaction = flush->compaction;
     atomic_store(&store->compaction_pending, compacting && flush->may_remove);
@@ -164,7 +166,7 @@ static void finish(struct flush *flush)
     if (memtable != NULL)
         store->frozen = NULL;
     drained = sr_unindexed_turn(store, &flush->unindexed,
-                                compacting && flush->unindexed.indexed < flush->compaction.target);
+                                compacting && flush->unindexed.indexed < flush->limit);
     pthread_mutex_unlock(&store->mutex);
     sr_memtable_unref(drained);
     if (memtable == NULL)
@@ -253,6 +255,7 @@ static int flush_some(struct sr_store *store, bool *ret_again, struct sr_err *er
     struct flush flush = {
         .store = store, .compaction = store->compaction, .unindexed = store->unindexed};
     uint64_t start_ns = sr_clock_monotonic_ns();
+    int64_t limit;
     int rc = SR_OK;
 
     pthread_mutex_lock(&store->mutex);
@@ -260,8 +263,9 @@ static int flush_some(struct sr_store *store, bool *ret_again, struct sr_err *er
     flush.state = store->durable;
     pthread_mutex_unlock(&store->mutex);
     *ret_again = flush.memtable != NULL && sr_unindexed_is_full(store);
+    limit = sr_hold_limit(store, store->compaction.target);
     if (flush.memtable == NULL &&
-        (!sr_compaction_is_pending(&store->compaction) || sr_hold_is_any(store))) {
+        (!sr_compaction_has_work(&store->compaction, limit) || sr_hold_is_any(store))) {
         atomic_store(&store->compaction_pending, false);
         return SR_OK;
     }

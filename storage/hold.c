@@ -5,11 +5,16 @@
  * ever: after SR_IMAGE_HOLD_MS_MAX, or when the disk runs short, it expires, and its owner has to
  * begin anew.
  *
+ * Apart from that, compaction may be told to leave what is later than some revision: within bounds
+ * too, and whoever wants it reads whether it was left.
+ *
  *   hold_begin ── waits for the removing transaction, if there is one ──► held ──► hold_end
  *   remove_begin: held? then the transaction removes nothing. Otherwise no hold begins before
  *   remove_end.
  */
 #include "base/clock.h"
+#include "proto/limits.h"
+#include "storage/changes.h"
 #include "storage/store_internal.h"
 
 int sr_hold_begin(struct sr_store *store, struct sr_hold *hold, struct sr_err *err)
@@ -89,6 +94,29 @@ bool sr_hold_remove_begin(struct sr_store *store)
     store->removing = removing;
     pthread_mutex_unlock(&store->mutex);
     return removing;
+}
+
+void sr_store_keep_after(struct sr_store *store, int64_t revision)
+{
+    pthread_mutex_lock(&store->mutex);
+    store->keep_after = revision;
+    store->keep_ns = sr_clock_monotonic_ns();
+    pthread_mutex_unlock(&store->mutex);
+}
+
+int64_t sr_hold_limit(struct sr_store *store, int64_t target)
+{
+    uint64_t now_ns = sr_clock_monotonic_ns();
+    bool kept;
+    int64_t limit;
+
+    pthread_mutex_lock(&store->mutex);
+    kept = store->keep_after < target && target - store->keep_after <= SR_KEEP_REVISIONS_MAX &&
+           now_ns - store->keep_ns <= (uint64_t)SR_KEEP_MS_MAX * 1000000u &&
+           atomic_load(&store->has_space);
+    limit = kept ? store->keep_after : target;
+    pthread_mutex_unlock(&store->mutex);
+    return limit;
 }
 
 void sr_hold_remove_end(struct sr_store *store)

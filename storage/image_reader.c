@@ -14,6 +14,7 @@
 #include "storage/cluster_record.h"
 #include "storage/event.h"
 #include "storage/image_format.h"
+#include "storage/image_requests.h"
 #include "storage/offsite_record.h"
 #include "storage/request_record.h"
 
@@ -198,47 +199,16 @@ int sr_image_reader_seek(struct sr_image_reader *reader, const struct sr_image_p
 
 /* ---- Chunks ---- */
 
-static int add_requests(struct sr_image_reader *reader, struct sr_view *view, MDB_cursor *cursor,
-                        struct sr_image_position *after, struct sr_err *err)
-{
-    uint64_t end = reader->request_first + reader->request_count;
-    struct sr_remembered *item = NULL;
-    uint8_t number[SR_REQUEST_KEY_BYTES];
-    MDB_val key = {sizeof(number), number};
-    MDB_val box;
-    int rc;
-
-    while (after->request < end && reader->chunk.size < SR_IMAGE_CHUNK_FILL) {
-        sr_put_u64(number, after->request);
-        key = (MDB_val){sizeof(number), number};
-        rc = mdb_cursor_get(cursor, &key, &box, MDB_SET_KEY);
-        if (rc == MDB_NOTFOUND)
-            return sr_err_set(err, SR_CORRUPT, "request %llu is missing",
-                              (unsigned long long)after->request);
-        if (rc != 0)
-            return sr_lmdb_failed(rc, "read a remembered request", err);
-        rc = sr_request_record_open(&view->opener, view->txn, &key, &box, &item, err);
-        if (rc != SR_OK)
-            return rc;
-        sr_image_request_pack(item, &reader->chunk);
-        sr_free(item);
-        after->request++;
-        after->requests++;
-    }
-    return SR_OK;
-}
-
 static int fill_requests(struct sr_image_reader *reader, struct sr_view *view,
                          struct sr_image_position *after, struct sr_err *err)
 {
-    MDB_cursor *cursor;
-    int rc = mdb_cursor_open(view->txn, reader->store->lmdb.request, &cursor);
+    uint64_t first = after->request;
+    int rc;
 
-    if (rc != 0)
-        return sr_lmdb_failed(rc, "read remembered requests", err);
     sr_buf_append_u8(&reader->chunk, SR_IMAGE_REQUESTS);
-    rc = add_requests(reader, view, cursor, after, err);
-    mdb_cursor_close(cursor);
+    rc = sr_image_requests_add(reader->store, view, &after->request,
+                               reader->request_first + reader->request_count, &reader->chunk, err);
+    after->requests += after->request - first;
     return rc;
 }
 

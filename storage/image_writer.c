@@ -15,8 +15,7 @@
 #include "base/check.h"
 #include "base/secret.h"
 #include "storage/cluster_record.h"
-#include "storage/image_format.h"
-#include "storage/image_rebirth.h"
+#include "storage/image_writer_impl.h"
 #include "storage/offsite_record.h"
 #include "storage/record.h"
 
@@ -24,22 +23,9 @@
 #define STAGED_BYTES_MAX   ((size_t)4 * 1024 * 1024)
 #define STAGED_ENTRIES_MAX 50000
 
-struct sr_image_writer {
-    struct sr_image_writer_options options; /* dir is ours */
-    char *dir;
-    const struct sr_image_rebirth *rebirth; /* NULL: none */
-    struct sr_store *store;
-    struct sr_image_position position; /* what was put */
-    struct sr_image_position durable;
-    struct sr_buf header; /* its chunk; empty: not there yet */
-    struct sr_image_header point;
-    uint8_t expected[SR_IMAGE_HASH_BYTES]; /* content that the staged state must have */
-    bool failed;
-};
-
 /* ---- Open ---- */
 
-static int open_store(struct sr_image_writer *writer, struct sr_err *err)
+int sr_image_writer_reopen(struct sr_image_writer *writer, struct sr_err *err)
 {
     const struct sr_image_writer_options *options = &writer->options;
     struct sr_store_options store = {
@@ -55,6 +41,8 @@ static int open_store(struct sr_image_writer *writer, struct sr_err *err)
         .disk_reserve_bytes = options->disk_reserve_bytes,
     };
 
+    sr_store_close(writer->store);
+    writer->store = NULL;
     return sr_store_open(&store, &writer->store, err);
 }
 
@@ -129,7 +117,7 @@ int sr_image_writer_open_rebirth(const struct sr_image_writer_options *options,
     writer->dir = sr_strdup(options->dir);
     writer->options.dir = writer->dir;
     writer->rebirth = rebirth;
-    rc = open_store(writer, err);
+    rc = sr_image_writer_reopen(writer, err);
     if (rc == SR_OK)
         rc = resume(writer, err);
     if (rc == SR_OK && rebirth != NULL && writer->position.chunk > 0)
@@ -182,9 +170,7 @@ static void note_position(struct sr_image_writer *writer)
     sr_buf_append(incoming, writer->header.data, writer->header.size);
 }
 
-/* Make what was put durable, if that is due or @force. A flush for which there was no space is
- * finished first; nothing was put since. */
-static int flush(struct sr_image_writer *writer, bool force, struct sr_err *err)
+int sr_image_writer_flush(struct sr_image_writer *writer, bool force, struct sr_err *err)
 {
     struct sr_store *store = writer->store;
     int rc;
@@ -378,7 +364,7 @@ static int put(struct sr_image_writer *writer, const struct sr_image_chunk *chun
     int rc = check_chunk(writer, chunk, err);
 
     if (rc == SR_OK && begins_revision(writer, chunk))
-        rc = flush(writer, false, err);
+        rc = sr_image_writer_flush(writer, false, err);
     if (rc == SR_NO_SPACE)
         return rc;
     if (rc == SR_OK)
@@ -407,32 +393,39 @@ int sr_image_writer_put(struct sr_image_writer *writer, const struct sr_image_ch
 
 /* ---- Finish ---- */
 
-/* Take over the point: the next flush makes it the state's. */
-static int enter_point(struct sr_image_writer *writer, struct sr_err *err)
+int sr_image_writer_enter(struct sr_image_writer *writer, const struct sr_image_header *header,
+                          struct sr_err *err)
 {
     struct sr_store *store = writer->store;
-    struct sr_image_header header = writer->point;
+    int64_t compacted = writer->point.state.compact_revision;
     int rc;
 
     if (store->apply.applied_index != 0)
         return SR_OK;
-    if (writer->rebirth != NULL)
-        sr_image_rebirth_header(writer->rebirth, writer->options.cluster_id, &header);
-    rc = sr_cluster_import(store, header.record, err);
+    rc = sr_cluster_import(store, header->record, err);
     if (rc == SR_OK)
-        rc = sr_offsite_import(store, header.offsite, header.offsite_secret, err);
+        rc = sr_offsite_import(store, header->offsite, header->offsite_secret, err);
     if (rc != SR_OK)
         return rc;
     /* There is nothing superseded in an image. */
-    store->compaction = (struct sr_compaction){.target = header.state.compact_revision,
-                                               .cursor_rev = header.state.compact_revision + 1};
-    store->apply = header.state;
-    sr_store_publish(store, header.state.applied_index);
+    store->compaction = (struct sr_compaction){.target = compacted, .cursor_rev = compacted + 1};
+    store->apply = header->state;
+    sr_store_publish(store, header->state.applied_index);
     return SR_OK;
 }
 
-/* As many entries in the index as versions were put. */
-static int check_counts(const struct sr_image_writer *writer, struct sr_err *err)
+/* Take over the point: the next flush makes it the state's. */
+static int enter_point(struct sr_image_writer *writer, struct sr_err *err)
+{
+    struct sr_image_header header = writer->point;
+
+    if (writer->rebirth != NULL)
+        sr_image_rebirth_header(writer->rebirth, writer->options.cluster_id, &header);
+    return sr_image_writer_enter(writer, &header, err);
+}
+
+int sr_image_writer_check_count(const struct sr_image_writer *writer, uint64_t versions,
+                                struct sr_err *err)
 {
     struct sr_lmdb *lmdb = &writer->store->lmdb;
     MDB_stat stat = {0};
@@ -447,9 +440,9 @@ static int check_counts(const struct sr_image_writer *writer, struct sr_err *err
     mdb_txn_abort(txn);
     if (rc != 0)
         return sr_lmdb_failed(rc, "count", err);
-    if (stat.ms_entries != writer->position.versions)
+    if (stat.ms_entries != versions)
         return sr_err_set(err, SR_CORRUPT, "the index has %zu entries of %llu", stat.ms_entries,
-                          (unsigned long long)writer->position.versions);
+                          (unsigned long long)versions);
     return SR_OK;
 }
 
@@ -458,11 +451,9 @@ static int verify(struct sr_image_writer *writer, struct sr_err *err)
 {
     int rc;
 
-    sr_store_close(writer->store);
-    writer->store = NULL;
-    rc = open_store(writer, err);
+    rc = sr_image_writer_reopen(writer, err);
     if (rc == SR_OK)
-        rc = check_counts(writer, err);
+        rc = sr_image_writer_check_count(writer, writer->position.versions, err);
     return rc == SR_OK ? sr_image_verify(writer->store, writer->expected, err) : rc;
 }
 
@@ -475,11 +466,11 @@ int sr_image_writer_finish(struct sr_image_writer *writer, struct sr_err *err)
         return sr_err_set(err, SR_CLOSED, "stage an image: it has failed before");
     if (writer->position.revision != SR_IMAGE_END)
         return sr_err_set(err, SR_AGAIN, "stage an image: chunks are missing");
-    rc = flush(writer, false, err); /* one that found no space */
+    rc = sr_image_writer_flush(writer, false, err); /* one that found no space */
     if (rc == SR_OK)
         rc = enter_point(writer, err);
     if (rc == SR_OK)
-        rc = flush(writer, true, err);
+        rc = sr_image_writer_flush(writer, true, err);
     if (rc == SR_OK)
         rc = sr_store_index_rest(store, err);
     if (rc == SR_NO_SPACE)

@@ -286,6 +286,22 @@ int sr_requests_import(struct sr_store *store, const struct sr_remembered *from,
     return SR_OK;
 }
 
+int sr_requests_adopt(struct sr_store *store, const struct sr_remembered *from, struct sr_err *err)
+{
+    const struct sr_requests *requests = store->requests;
+    struct sr_remembered *item;
+    int rc;
+
+    if (requests->table[find_slot(requests, &from->name)] != 0)
+        return SR_OK;
+    item = sr_memdup(from, sizeof(*from) + from->size);
+    if (requests->next != requests->first)
+        item->number = requests->next;
+    rc = sr_requests_import(store, item, err);
+    sr_free(item);
+    return rc;
+}
+
 size_t sr_requests_count(const struct sr_store *store)
 {
     return (size_t)(store->requests->next - store->requests->first);

@@ -53,6 +53,7 @@ enum {
     SR_DOMAIN_VOTE = 6,    /* term and vote */
     SR_DOMAIN_KEYRING = 7,
     SR_DOMAIN_MANIFEST = 8,
+    SR_DOMAIN_ARCHIVE = 9,      /* pieces of an archive */
     SR_DOMAIN_ARCHIVE_KEY = 10, /* keys of archives, wrapped */
 };
 

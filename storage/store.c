@@ -79,6 +79,7 @@ int sr_store_open(const struct sr_store_options *options, struct sr_store **ret,
     pthread_cond_init(&store->removed, NULL);
     sr_random_bytes(store->hash_key, sizeof(store->hash_key));
     store->active = sr_memtable_new(store->hash_key);
+    store->keep_after = INT64_MAX;
 
     sr_state_init(&state, &compaction);
     sr_state_pack(initial, &state, &compaction, state.revision);

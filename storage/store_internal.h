@@ -77,7 +77,9 @@ struct sr_store {
     struct sr_view *idle_views;
     size_t views_open;
     struct sr_hold *holds;
-    bool removing; /* a transaction of the flush thread removes what is superseded */
+    int64_t keep_after; /* compaction is to leave what is later, ... */
+    uint64_t keep_ns;   /* ... as was said at this time */
+    bool removing;      /* a transaction of the flush thread removes what is superseded */
     pthread_cond_t removed;
     struct sr_err failure; /* status SR_OK: none */
 
@@ -187,6 +189,9 @@ bool sr_hold_is_any(struct sr_store *store);
 /* Flush thread, around a transaction: whether it may remove. */
 bool sr_hold_remove_begin(struct sr_store *store);
 void sr_hold_remove_end(struct sr_store *store);
+/* Flush thread: up to which event a compaction to @target may go: @target, or less while what is
+ * later is kept. */
+int64_t sr_hold_limit(struct sr_store *store, int64_t target);
 
 /* flush.c: bring the index up to date, at open. */
 int sr_store_index_rest(struct sr_store *store, struct sr_err *err);
@@ -195,10 +200,13 @@ void sr_store_refresh(struct sr_store *store);
 
 /* compaction.c */
 bool sr_compaction_is_pending(const struct sr_compaction *compaction);
+/* Whether there is work to do up to @limit, the target or less. */
+bool sr_compaction_has_work(const struct sr_compaction *compaction, int64_t limit);
 /* Aim at @target, if that is further than before. */
 void sr_compaction_aim(struct sr_compaction *compaction, int64_t target);
-/* Work through at most @events_max events; @compaction is moved on. */
+/* Work through at most @events_max events up to @limit, the target or less; @compaction is moved
+ * on. */
 int sr_compaction_slice(struct sr_store *store, MDB_txn *txn, struct sr_compaction *compaction,
-                        size_t events_max, struct sr_err *err);
+                        int64_t limit, size_t events_max, struct sr_err *err);
 
 #endif
