@@ -8,6 +8,7 @@
 #include "storage/archive_digest.h"
 #include "storage/image_format.h"
 #include "tests/unit/storage/archive_fixture.h"
+#include "tests/unit/storage/offsite_commands.h"
 
 #define PIECE_BYTES (SR_ARCHIVE_PREFIX_BYTES + SR_ARCHIVE_PIECE_BYTES + SR_SEAL_TAG_BYTES)
 
@@ -92,6 +93,44 @@ static void a_full_archive_is_the_image(void **state)
     sr_archive_reader_close(reader);
     sr_image_reader_close(image);
     sr_buf_close(&archive);
+}
+
+static bool has_secret(struct sr_bytes data)
+{
+    static const uint8_t secret[SR_ARCHIVE_SECRET_BYTES] = {[0 ... SR_ARCHIVE_SECRET_BYTES - 1] =
+                                                                0x5a};
+    return memmem(data.data, data.size, secret, sizeof(secret)) != NULL;
+}
+
+/* Whoever opens one archive of a cluster must not be able to sign in its name. */
+static void the_archive_secret_stays_at_home(void **state)
+{
+    struct fixture *fixture = *state;
+    struct sr_archive_info info;
+    struct sr_archive_reader *reader = NULL;
+    struct sr_image_reader *image = NULL;
+    struct sr_image_chunk chunk = {0};
+    struct sr_err err = {0};
+    (void)applied(fixture, init_offsite(0x5a));
+    (void)apply(fixture, put_text("k", "v"));
+    fixture_flush(fixture);
+    fixture_ok(sr_image_reader_open(fixture->store, &image, &err), &err);
+    fixture_ok(sr_image_reader_next(image, &chunk, &err), &err);
+    assert_true(has_secret(chunk.data)); /* between members */
+    sr_image_reader_close(image);
+    struct sr_buf archives[] = {archive_full(fixture, &info),
+                                archive_changes(fixture, 1, 0, NULL, 0, 5, &info)};
+    for (size_t i = 0; i < 2; i++) {
+        struct archive_bytes from = {.bytes = archive_of(&archives[i])};
+        struct sr_archive_source source = {.get = archive_get, .arg = &from};
+        fixture_ok(sr_archive_reader_open(&source, &archive_keys, &reader, &err), &err);
+        for (chunk.last = false; !chunk.last;) {
+            fixture_ok(sr_archive_reader_next(reader, &chunk, &err), &err);
+            assert_false(has_secret(chunk.data));
+        }
+        sr_archive_reader_close(reader);
+        sr_buf_close(&archives[i]);
+    }
 }
 
 static void a_header_is_seen_without_keys(void **state)
@@ -529,6 +568,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         commands_test(a_full_archive_is_the_image),
+        commands_test(the_archive_secret_stays_at_home),
         commands_test(a_header_is_seen_without_keys),
         commands_test(nothing_is_sealed_twice_alike),
         commands_test(a_sink_that_fails_ends_it),
