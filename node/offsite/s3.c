@@ -8,7 +8,7 @@
 #include "base/secret.h"
 
 #define ATTEMPTS           6
-#define ATTEMPTS_MAX       20
+#define ATTEMPTS_MAX       100
 #define PARTS_PARALLEL     3
 #define PART_BYTES         ((size_t)8 * 1024 * 1024)
 #define CONNECT_TIMEOUT_MS 10000

@@ -326,7 +326,7 @@ static void test_refusals(void **state)
     REFUSED(SR_INVALID, "no credentials", .url = "s3://bucket", .proxy = "http://u:p@h:1");
     REFUSED(SR_INVALID, "part_bytes", .url = "s3://bucket", .part_bytes = 1000);
     REFUSED(SR_INVALID, "parts_parallel", .url = "s3://bucket", .parts_parallel = 9);
-    REFUSED(SR_INVALID, "attempts", .url = "s3://bucket", .attempts = 21);
+    REFUSED(SR_INVALID, "attempts", .url = "s3://bucket", .attempts = 101);
 }
 
 static void test_residency(void **state)
