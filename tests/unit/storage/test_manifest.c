@@ -216,6 +216,27 @@ static void what_is_signed_is_read_again(void **state)
     sr_buf_close(&second.bytes);
 }
 
+/* A file that another implementation of docs/formats/manifest.md made: among the fuzzer's inputs,
+ * behind a byte that is the fuzzer's. */
+static void what_others_signed_is_read(void **state)
+{
+    (void)state;
+    uint8_t bytes[1024];
+    struct sr_manifest *manifest = NULL;
+    struct sr_err err = {0};
+    struct sr_manifest_expect expect = {.name = "0000000000000001/snapshots/0000000005-50.srm"};
+    FILE *file = fopen(CORPUS "/file", "rb");
+    assert_non_null(file);
+    size_t size = fread(bytes, 1, sizeof(bytes), file);
+    assert_int_equal(fclose(file), 0);
+    good(sr_manifest_open((struct sr_bytes){bytes + 1, size - 1}, &expect, &manifest, &err), &err);
+    assert_string_equal(manifest->said->region, "eu");
+    assert_int_equal(manifest->said->previous->sequence, 3);
+    assert_int_equal(manifest->said->kept[0]->sequence, 1);
+    assert_int_equal(manifest->said->size, 9000000);
+    sr_manifest_free(manifest);
+}
+
 /* No flip of a single bit, wherever it is, is overlooked. */
 static void two_thousand_flips_are_refused(void **state)
 {
@@ -830,6 +851,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(what_is_signed_is_read_again),
+        TEST(what_others_signed_is_read),
         TEST(two_thousand_flips_are_refused),
         TEST(every_cut_is_refused),
         TEST(an_edited_one_is_refused),
