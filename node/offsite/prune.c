@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What need not be kept: first the catalogue says that it is gone, then the manifest goes, and then
+ * what it is about. So whatever a crash leaves is either whole, or known to nobody: the next one
+ * finds the latter and removes it.
+ *
+ *   full archives   those that the retention does not keep
+ *   changes         the oldest ones, up to what a restore can still need (retention.h), once they
+ *                   are also older than changes_days
+ *   strays          full archives that are in no catalogue: of claims that were lost
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "node/offsite/lane_internal.h"
+#include "node/offsite/retention.h"
+
+#define DAY_MS    UINT64_C(86400000)
+#define BATCH_MAX 512
+
+struct prune {
+    struct sr_lane *lane;
+    const Strongroom__OffsiteRecord *record;
+    uint64_t now_ms;
+    struct sr_retained *list;
+    size_t count;
+    /* Changes that go. */
+    int64_t changes_until;
+    uint64_t changes_before; /* sequence; 0: none */
+    uint64_t changes_objects;
+    uint64_t changes_bytes;
+};
+
+struct batch {
+    const struct prune *prune;
+    char names[BATCH_MAX][SR_OBJECT_NAME_BYTES_MAX];
+    size_t count;
+};
+
+/* ---- Removing ---- */
+
+static void remove_object(const struct prune *prune, const char *name)
+{
+    struct sr_err err = {0};
+    int status = sr_target_remove(prune->lane->target, name, &err);
+    if (status == SR_OK) {
+        sr_count(&prune->lane->metrics.pruned, 1);
+    } else if (status != SR_NOT_FOUND) {
+        sr_log(SR_LOG_WARN, "offsite", "cannot remove, ignoring", "target=%s reason=\"%s\"",
+               prune->lane->config->name, err.text);
+    }
+}
+
+static void remove_full(const struct prune *prune, uint64_t sequence, int64_t revision)
+{
+    uint64_t cluster = prune->lane->ship->cluster_id;
+    char name[SR_OBJECT_NAME_BYTES_MAX];
+    sr_object_name(cluster, SR_ARCHIVE_FULL, sequence, revision, SR_OBJECT_MANIFEST, name);
+    remove_object(prune, name);
+    sr_object_name(cluster, SR_ARCHIVE_FULL, sequence, revision, SR_OBJECT_ARCHIVE, name);
+    remove_object(prune, name);
+    sr_proof_name(cluster, sequence, name);
+    remove_object(prune, name);
+}
+
+/* Remove a batch, manifests before archives. */
+static void remove_batch(const struct batch *batch)
+{
+    for (int pass = 0; pass < 2; pass++) {
+        enum sr_object_type type = pass == 0 ? SR_OBJECT_MANIFEST : SR_OBJECT_ARCHIVE;
+        for (size_t i = 0; i < batch->count; i++) {
+            struct sr_object_parts parts;
+            if (sr_object_parse(batch->names[i], &parts) && parts.type == type) {
+                remove_object(batch->prune, batch->names[i]);
+            }
+        }
+    }
+}
+
+/* Remove what @each puts into a batch; once for as long as batches are full. */
+static void remove_listed(const struct prune *prune, enum sr_archive_kind kind,
+                          sr_target_each_cb each)
+{
+    struct sr_err err = {0};
+    char prefix[SR_OBJECT_NAME_BYTES_MAX];
+    struct batch *batch = sr_zalloc(sizeof(*batch));
+    uint64_t removed = 0;
+    batch->prune = prune;
+    sr_object_prefix(prune->lane->ship->cluster_id, kind, prefix);
+    do {
+        uint64_t before = sr_counter_read(&prune->lane->metrics.pruned);
+        batch->count = 0;
+        (void)sr_target_list(prune->lane->target, prefix, each, batch, &err);
+        remove_batch(batch);
+        removed = sr_counter_read(&prune->lane->metrics.pruned) - before;
+    } while (batch->count == BATCH_MAX && removed > 0 &&
+             !atomic_load(&prune->lane->ship->stopping));
+    sr_free(batch);
+}
+
+static int take(struct batch *batch, const struct sr_target_object *object)
+{
+    size_t size = strlen(object->name) + 1;
+    if (size <= sizeof(batch->names[0])) {
+        memcpy(batch->names[batch->count++], object->name, size);
+    }
+    return batch->count == BATCH_MAX ? SR_LIMIT : SR_OK; /* ends the listing */
+}
+
+/* ---- Full archives ---- */
+
+static void decide(struct prune *prune)
+{
+    const char *target = prune->lane->config->name;
+    for (size_t i = 0; i < prune->record->n_entry; i++) {
+        const Strongroom__OffsiteEntry *entry = prune->record->entry[i];
+        if (strcmp(entry->target, target) == 0) {
+            prune->list[prune->count++] = (struct sr_retained){
+                .sequence = entry->sequence,
+                .revision = entry->revision,
+                .begun_ms = entry->begun_ms,
+                .locked_until_ms = entry->locked_until_ms,
+                .proven = entry->proven,
+            };
+        }
+    }
+    (void)sr_retention_decide(prune->lane->ship->config, prune->list, prune->count, prune->now_ms);
+}
+
+/* In no catalogue, and older than what is: nobody will ever complete it. */
+static int each_stray(void *arg, const struct sr_target_object *object, struct sr_err *err)
+{
+    (void)err;
+    struct batch *batch = arg;
+    const struct prune *prune = batch->prune;
+    const char *target = prune->lane->config->name;
+    const Strongroom__OffsiteChain *chain =
+        sr_offsite_chain(prune->record, target, SR_ARCHIVE_FULL);
+    struct sr_object_parts parts;
+    bool is_stray = chain != NULL && sr_object_parse(object->name, &parts) &&
+                    parts.cluster_id == prune->lane->ship->cluster_id &&
+                    parts.kind == SR_ARCHIVE_FULL && parts.sequence < chain->last_sequence &&
+                    sr_offsite_entry(prune->record, target, parts.sequence) == NULL;
+    return is_stray ? take(batch, object) : SR_OK;
+}
+
+/* ---- Changes ---- */
+
+static bool is_old(const struct prune *prune, const struct sr_target_object *object)
+{
+    const struct sr_lane *lane = prune->lane;
+    uint64_t days = lane->ship->config->retention.changes_days;
+    uint64_t locked = lane->config->lock == SR_TARGET_LOCK_NONE ? 0 : lane->config->lock_days;
+    days = days > locked ? days : locked;
+    return object->modified_ms > 0 && object->modified_ms + days * DAY_MS < prune->now_ms;
+}
+
+/* The oldest come first: the first one that stays ends the listing. */
+static int each_change(void *arg, const struct sr_target_object *object, struct sr_err *err)
+{
+    (void)err;
+    struct prune *prune = arg;
+    const Strongroom__OffsiteChain *chain =
+        sr_offsite_chain(prune->record, prune->lane->config->name, SR_ARCHIVE_CHANGES);
+    struct sr_object_parts parts;
+    if (!sr_object_parse(object->name, &parts) || parts.kind != SR_ARCHIVE_CHANGES) {
+        return SR_OK;
+    }
+    if (chain == NULL || parts.sequence >= chain->last_sequence ||
+        parts.revision > prune->changes_until || !is_old(prune, object)) {
+        return SR_LIMIT;
+    }
+    prune->changes_before = parts.sequence + 1;
+    if (parts.type == SR_OBJECT_ARCHIVE) {
+        prune->changes_objects++;
+        prune->changes_bytes += object->size;
+    }
+    return SR_OK;
+}
+
+static int each_old_change(void *arg, const struct sr_target_object *object, struct sr_err *err)
+{
+    (void)err;
+    struct batch *batch = arg;
+    struct sr_object_parts parts;
+    if (!sr_object_parse(object->name, &parts) || parts.kind != SR_ARCHIVE_CHANGES) {
+        return SR_OK;
+    }
+    return parts.sequence < batch->prune->changes_before ? take(batch, object) : SR_LIMIT;
+}
+
+static void find_changes(struct prune *prune)
+{
+    struct sr_err err = {0};
+    char prefix[SR_OBJECT_NAME_BYTES_MAX];
+    prune->changes_until = sr_retention_changes(prune->list, prune->count);
+    sr_object_prefix(prune->lane->ship->cluster_id, SR_ARCHIVE_CHANGES, prefix);
+    (void)sr_target_list(prune->lane->target, prefix, each_change, prune, &err);
+}
+
+/* ---- Both ---- */
+
+/* Say that they are gone; false: nothing is to be removed. */
+static bool announce(const struct prune *prune)
+{
+    uint64_t *sequences = sr_alloc((prune->count + 1) * sizeof(*sequences));
+    Strongroom__OffsiteChange change = STRONGROOM__OFFSITE_CHANGE__INIT;
+    Strongroom__OffsitePrune gone = STRONGROOM__OFFSITE_PRUNE__INIT;
+    change.change_case = STRONGROOM__OFFSITE_CHANGE__CHANGE_PRUNE;
+    change.prune = &gone;
+    gone.target = prune->lane->config->name;
+    gone.sequence = sequences;
+    for (size_t i = 0; i < prune->count; i++) {
+        if (!prune->list[i].keep) {
+            sequences[gone.n_sequence++] = prune->list[i].sequence;
+        }
+    }
+    gone.changes_before = prune->changes_before;
+    gone.changes_objects = prune->changes_objects;
+    gone.changes_bytes = prune->changes_bytes;
+    bool any = gone.n_sequence > 0 || gone.changes_before > 0;
+    enum sr_api_error error = any ? lane_propose(prune->lane, &change) : SR_API_NONE;
+    if (error != SR_API_NONE) {
+        sr_log(SR_LOG_WARN, "offsite", "nothing is pruned, ignoring", "target=%s reason=\"%s\"",
+               prune->lane->config->name, sr_api_error_text(error));
+    } else if (any) {
+        sr_log(SR_LOG_INFO, "offsite", "pruned", "target=%s full=%zu changes=%" PRIu64,
+               prune->lane->config->name, gone.n_sequence, gone.changes_objects);
+    }
+    sr_free(sequences);
+    return any && error == SR_API_NONE;
+}
+
+static void prune_all(struct prune *prune)
+{
+    decide(prune);
+    find_changes(prune);
+    remove_listed(prune, SR_ARCHIVE_FULL, each_stray);
+    if (!announce(prune)) {
+        return;
+    }
+    for (size_t i = 0; i < prune->count; i++) {
+        if (!prune->list[i].keep) {
+            remove_full(prune, prune->list[i].sequence, prune->list[i].revision);
+        }
+    }
+    if (prune->changes_before > 0) {
+        remove_listed(prune, SR_ARCHIVE_CHANGES, each_old_change);
+    }
+}
+
+void sr_lane_prune(struct sr_lane *lane)
+{
+    const struct sr_ship *ship = lane->ship;
+    struct sr_err err = {0};
+    Strongroom__OffsiteRecord *record = NULL;
+    if (sr_store_offsite(ship->store, &record, &err) != SR_OK) {
+        return;
+    }
+    struct prune prune = {
+        .lane = lane, .record = record, .now_ms = ship->env.wall_ms(ship->env.arg)};
+    prune.list = sr_zalloc((record->n_entry + 1) * sizeof(*prune.list));
+    prune_all(&prune);
+    sr_free(prune.list);
+    strongroom__offsite_record__free_unpacked(record, NULL);
+}
