@@ -11,6 +11,7 @@
 #include "node/image/receiver.h"
 #include "node/image/sender.h"
 #include "node/net/tls.h"
+#include "node/offsite/shipper.h"
 #include "node/rpc/rpc.h"
 #include "storage/store.h"
 
@@ -27,6 +28,8 @@ struct sr_admin_options {
     const struct sr_raftlog *log;
     const struct sr_rpc *rpc;
     void (*overview)(void *arg, struct sr_cluster_overview *ret); /* any thread */
+    /* What is shipped, as this node sees it; any thread. NULL: nothing is. */
+    void (*offsite)(void *arg, struct sr_shipper_view *ret);
     void *arg;
     uint64_t cluster_id;
     uint64_t member_id;

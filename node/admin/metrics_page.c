@@ -306,6 +306,7 @@ void sr_metrics_page(const struct sr_admin_options *node, struct sr_buf *page)
     put_overview(node, page);
     put_peers(node, page);
     sr_standing_metrics(node, page);
+    sr_offsite_metrics(node, page);
     put_clients(node, page);
     sr_process_metrics(page);
 }

@@ -13,5 +13,8 @@
 void sr_status_page(const struct sr_admin_options *node, struct sr_buf *page);
 /* Append the same as families of metrics, and those of images. */
 void sr_standing_metrics(const struct sr_admin_options *node, struct sr_buf *page);
+/* Append what is shipped off-site: as a member of the object of /status, and as metrics. */
+void sr_offsite_page(const struct sr_admin_options *node, struct sr_buf *page);
+void sr_offsite_metrics(const struct sr_admin_options *node, struct sr_buf *page);
 
 #endif

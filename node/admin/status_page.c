@@ -4,102 +4,65 @@
  * many programs. What is not known is null.
  */
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
 
+#include "node/admin/json.h"
 #include "node/admin/standing.h"
 #include "node/admin/standing_page.h"
-
-static void put(struct sr_buf *page, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void put(struct sr_buf *page, const char *format, ...)
-{
-    char text[512];
-    va_list arguments;
-    va_start(arguments, format);
-    int size = vsnprintf(text, sizeof(text), format, arguments);
-    va_end(arguments);
-    size_t taken = size < 0 ? 0 : (size_t)size;
-    sr_buf_append(page, text, taken < sizeof(text) ? taken : sizeof(text) - 1);
-}
-
-static void put_text(struct sr_buf *page, const char *text)
-{
-    sr_buf_append_u8(page, '"');
-    for (; *text != '\0'; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c < 0x20 || c == '"' || c == '\\') {
-            put(page, "\\u%04x", c);
-        } else {
-            sr_buf_append_u8(page, c);
-        }
-    }
-    sr_buf_append_u8(page, '"');
-}
-
-static void put_field(struct sr_buf *page, const char *name, const char *text)
-{
-    put(page, "\"%s\":", name);
-    put_text(page, text);
-}
-
-static const char *truth(bool value)
-{
-    return value ? "true" : "false";
-}
 
 static void put_progress(struct sr_buf *page, const struct sr_admin_standing *standing,
                          const struct sr_member_progress *progress)
 {
-    put(page, ",\"role\":\"%s\"", sr_admin_role_name(progress));
+    sr_json_put(page, ",\"role\":\"%s\"", sr_admin_role_name(progress));
     if (progress == NULL) {
-        put(page, ",\"up\":null,\"caught_up\":null,\"match_index\":null,\"lag_entries\":null,"
-                  "\"image\":null");
+        sr_json_put(page,
+                    ",\"up\":null,\"caught_up\":null,\"match_index\":null,\"lag_entries\":null,"
+                    "\"image\":null");
         return;
     }
-    put(page, ",\"up\":%s,\"caught_up\":%s,\"match_index\":%" PRIu64 ",\"lag_entries\":%" PRIu64,
-        truth(progress->up), truth(progress->caught_up), progress->match_index,
-        sr_admin_lag(standing, progress));
+    sr_json_put(page,
+                ",\"up\":%s,\"caught_up\":%s,\"match_index\":%" PRIu64 ",\"lag_entries\":%" PRIu64,
+                sr_json_truth(progress->up), sr_json_truth(progress->caught_up),
+                progress->match_index, sr_admin_lag(standing, progress));
     if (progress->image_total == 0) {
-        put(page, ",\"image\":null");
+        sr_json_put(page, ",\"image\":null");
     } else {
-        put(page, ",\"image\":{\"bytes\":%" PRIu64 ",\"total_bytes\":%" PRIu64 "}",
-            progress->image_bytes, progress->image_total);
+        sr_json_put(page, ",\"image\":{\"bytes\":%" PRIu64 ",\"total_bytes\":%" PRIu64 "}",
+                    progress->image_bytes, progress->image_total);
     }
 }
 
 static void put_members(struct sr_buf *page, const struct sr_admin_standing *standing)
 {
     const Strongroom__ClusterRecord *record = standing->record;
-    put(page, ",\n \"members\":[");
+    sr_json_put(page, ",\n \"members\":[");
     for (size_t i = 0; record != NULL && i < record->n_members; i++) {
         const Strongroom__MemberRecord *member = record->members[i];
-        put(page, "%s\n  {\"id\":\"%016" PRIx64 "\",", i == 0 ? "" : ",", member->id);
-        put_field(page, "name", member->name);
-        put(page, ",");
-        put_field(page, "zone", member->zone);
-        put(page, ",");
-        put_field(page, "peer_address", member->peer_address);
-        put(page, ",\"leader\":%s,\"wanted\":\"%s\",\"feature_level\":%u",
-            truth(member->id == standing->info.leader), member->voter ? "voter" : "learner",
-            member->feature_level);
+        sr_json_put(page, "%s\n  {\"id\":\"%016" PRIx64 "\",", i == 0 ? "" : ",", member->id);
+        sr_json_field(page, "name", member->name);
+        sr_json_put(page, ",");
+        sr_json_field(page, "zone", member->zone);
+        sr_json_put(page, ",");
+        sr_json_field(page, "peer_address", member->peer_address);
+        sr_json_put(page, ",\"leader\":%s,\"wanted\":\"%s\",\"feature_level\":%u",
+                    sr_json_truth(member->id == standing->info.leader),
+                    member->voter ? "voter" : "learner", member->feature_level);
         put_progress(page, standing, sr_admin_progress(standing, member->id));
-        put(page, "}");
+        sr_json_put(page, "}");
     }
-    put(page, "]");
+    sr_json_put(page, "]");
 }
 
 static void put_alarms(struct sr_buf *page, const struct sr_admin_standing *standing)
 {
     const Strongroom__ClusterRecord *record = standing->record;
-    put(page, ",\n \"alarms\":[");
+    sr_json_put(page, ",\n \"alarms\":[");
     for (size_t i = 0; record != NULL && i < record->n_alarms; i++) {
         const Strongroom__AlarmRecord *alarm = record->alarms[i];
-        put(page, "%s{\"member\":\"%016" PRIx64 "\",\"alarm\":\"%s\",\"index\":%" PRIu64 "}",
+        sr_json_put(
+            page, "%s{\"member\":\"%016" PRIx64 "\",\"alarm\":\"%s\",\"index\":%" PRIu64 "}",
             i == 0 ? "" : ",", alarm->member_id, sr_admin_alarm_name(alarm->alarm), alarm->index);
     }
-    put(page, "]");
+    sr_json_put(page, "]");
 }
 
 /* An image that this node is fetching. */
@@ -107,12 +70,12 @@ static void put_fetching(struct sr_buf *page, const struct sr_admin_options *nod
 {
     const struct sr_image_receiver_metrics *receiver = node->image_receiver;
     if (receiver == NULL || sr_gauge_read(&receiver->receiving) == 0) {
-        put(page, ",\n \"fetching_image\":null");
+        sr_json_put(page, ",\n \"fetching_image\":null");
         return;
     }
-    put(page, ",\n \"fetching_image\":{\"bytes\":%" PRId64 ",\"total_bytes\":%" PRId64 "}",
-        (int64_t)sr_gauge_read(&receiver->image_bytes),
-        (int64_t)sr_gauge_read(&receiver->image_total));
+    sr_json_put(page, ",\n \"fetching_image\":{\"bytes\":%" PRId64 ",\"total_bytes\":%" PRId64 "}",
+                (int64_t)sr_gauge_read(&receiver->image_bytes),
+                (int64_t)sr_gauge_read(&receiver->image_total));
 }
 
 static void put_node(struct sr_buf *page, const struct sr_admin_options *node,
@@ -121,39 +84,40 @@ static void put_node(struct sr_buf *page, const struct sr_admin_options *node,
     const struct sr_consensus_info *info = &standing->info;
     static const char *const roles[] = {
         [SR_ROLE_NONE] = "none", [SR_ROLE_LEARNER] = "learner", [SR_ROLE_VOTER] = "voter"};
-    put(page, "{");
-    put_field(page, "node", node->node_name);
-    put(page, ",");
-    put_field(page, "zone", node->zone);
-    put(page, ",");
-    put_field(page, "cluster", node->cluster_name);
-    put(page, ",\"id\":\"%016" PRIx64 "\",\"cluster_id\":\"%016" PRIx64 "\",\"version\":\"%s\"",
-        node->member_id, node->cluster_id, STRONGROOM_VERSION);
-    put(page, ",\n \"role\":\"%s\",\"leads\":%s,\"leader\":", roles[info->role],
-        truth(info->is_leader));
-    put(page, info->leader == 0 ? "null" : "\"%016" PRIx64 "\"", info->leader);
-    put(page,
-        ",\"term\":%" PRIu64 ",\"last_index\":%" PRIu64 ",\"commit_index\":%" PRIu64
-        ",\"applied_index\":%" PRIu64 ",\"durable_index\":%" PRIu64 ",\"revision\":%" PRId64
-        ",\"compact_revision\":%" PRId64,
-        info->term, info->last_index, info->commit_index, info->applied_index,
-        sr_store_durable_index(node->store), sr_store_revision(node->store),
-        sr_store_compact_revision(node->store));
+    sr_json_put(page, "{");
+    sr_json_field(page, "node", node->node_name);
+    sr_json_put(page, ",");
+    sr_json_field(page, "zone", node->zone);
+    sr_json_put(page, ",");
+    sr_json_field(page, "cluster", node->cluster_name);
+    sr_json_put(page,
+                ",\"id\":\"%016" PRIx64 "\",\"cluster_id\":\"%016" PRIx64 "\",\"version\":\"%s\"",
+                node->member_id, node->cluster_id, STRONGROOM_VERSION);
+    sr_json_put(page, ",\n \"role\":\"%s\",\"leads\":%s,\"leader\":", roles[info->role],
+                sr_json_truth(info->is_leader));
+    sr_json_put(page, info->leader == 0 ? "null" : "\"%016" PRIx64 "\"", info->leader);
+    sr_json_put(page,
+                ",\"term\":%" PRIu64 ",\"last_index\":%" PRIu64 ",\"commit_index\":%" PRIu64
+                ",\"applied_index\":%" PRIu64 ",\"durable_index\":%" PRIu64 ",\"revision\":%" PRId64
+                ",\"compact_revision\":%" PRId64,
+                info->term, info->last_index, info->commit_index, info->applied_index,
+                sr_store_durable_index(node->store), sr_store_revision(node->store),
+                sr_store_compact_revision(node->store));
 }
 
 static void put_cluster(struct sr_buf *page, const struct sr_admin_standing *standing)
 {
     const Strongroom__ClusterRecord *record = standing->record;
-    put(page, ",\n \"epoch\":%" PRIu64, record == NULL ? 0 : record->epoch);
+    sr_json_put(page, ",\n \"epoch\":%" PRIu64, record == NULL ? 0 : record->epoch);
     if (standing->progress_age_ms == UINT64_MAX) {
-        put(page, ",\"progress_age_ms\":null");
+        sr_json_put(page, ",\"progress_age_ms\":null");
     } else {
-        put(page, ",\"progress_age_ms\":%" PRIu64, standing->progress_age_ms);
+        sr_json_put(page, ",\"progress_age_ms\":%" PRIu64, standing->progress_age_ms);
     }
     if (standing->has_zones) {
-        put(page, ",\"zones_survivable\":%d", standing->zones_survivable);
+        sr_json_put(page, ",\"zones_survivable\":%d", standing->zones_survivable);
     } else {
-        put(page, ",\"zones_survivable\":null");
+        sr_json_put(page, ",\"zones_survivable\":null");
     }
 }
 
@@ -166,6 +130,7 @@ void sr_status_page(const struct sr_admin_options *node, struct sr_buf *page)
     put_fetching(page, node);
     put_members(page, &standing);
     put_alarms(page, &standing);
-    put(page, "}\n");
+    sr_offsite_page(node, page);
+    sr_json_put(page, "}\n");
     sr_admin_standing_free(&standing);
 }

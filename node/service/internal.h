@@ -271,6 +271,12 @@ void service_v1_member_promote(struct sr_service *service, struct sr_call *call,
 /* drain.c: strongroom.v1 */
 void service_drain(struct sr_service *service, struct sr_call *call, ProtobufCMessage *message);
 
+/* snapshot.c: strongroom.v1 */
+void service_offsite_status(struct sr_service *service, struct sr_call *call,
+                            ProtobufCMessage *message);
+void service_snapshot_now(struct sr_service *service, struct sr_call *call,
+                          ProtobufCMessage *message);
+
 /* move_leader.c */
 void service_move_leader(struct sr_service *service, struct sr_call *call,
                          ProtobufCMessage *message);

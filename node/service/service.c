@@ -63,6 +63,10 @@ static const struct method methods[] = {
      service_v1_member_promote, 0},
     {"/strongroom.v1.Cluster/Drain", &strongroom__v1__drain_request__descriptor, service_drain,
      ON_ANY},
+    {"/strongroom.v1.Cluster/OffsiteStatus", &strongroom__v1__offsite_status_request__descriptor,
+     service_offsite_status, ON_ANY},
+    {"/strongroom.v1.Cluster/SnapshotNow", &strongroom__v1__snapshot_now_request__descriptor,
+     service_snapshot_now, 0},
     {HEALTH_PATH, &grpc__health__v1__health_check_request__descriptor, service_health, ON_ANY},
 };
 #define METHOD_COUNT (sizeof(methods) / sizeof(methods[0]))

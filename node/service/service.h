@@ -9,6 +9,7 @@
 
 #include "node/consensus/consensus.h"
 #include "node/consensus/progress.h"
+#include "node/offsite/shipper.h"
 #include "node/rpc/rpc.h"
 #include "storage/store.h"
 
@@ -41,6 +42,10 @@ struct sr_service_context {
     /* The feature level that the cluster acts at, 0: not all members have been seen. Any thread.
      * NULL: that of this program. */
     unsigned (*feature_level)(void *arg);
+    /* Off-site shipping as this node sees it, and shipping at once; any thread. NULL: it does not
+     * ship. */
+    void (*offsite)(void *arg, struct sr_shipper_view *ret);
+    void (*ship_now)(void *arg);
     /* The node is to stop gracefully; any thread. */
     void (*ask_stop)(void *arg);
     void *arg;
