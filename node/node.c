@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/check.h"
@@ -26,6 +25,7 @@
 #include "node/images.h"
 #include "node/leave.h"
 #include "node/service/service.h"
+#include "node/shipping.h"
 #include "proto/level.h"
 #include "storage/cluster.h"
 #include "storage/offsite.h"
@@ -46,6 +46,7 @@ struct sr_node {
     struct sr_proposer *proposer;
     struct sr_steward_loop *steward;
     struct sr_images *images;
+    struct sr_shipping *shipping;
     struct sr_founders founders;
     struct sr_service_context service_context;
     struct sr_service *services[LOOPS_MAX];
@@ -170,17 +171,10 @@ static int open_storage(struct sr_node *node, struct sr_err *err)
     return SR_OK;
 }
 
-static unsigned loops_wanted(const struct sr_config *config)
-{
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned count = config->client.loops != 0 ? config->client.loops : (unsigned)cores;
-    return count < 1 ? 1 : count > LOOPS_MAX ? LOOPS_MAX : count;
-}
-
 static int open_client_loops(struct sr_node *node, struct sr_err *err)
 {
     struct sr_tls_files tls = tls_files(&node->config->client.tls);
-    node->loop_count = loops_wanted(node->config);
+    node->loop_count = sr_config_client_loops(node->config, LOOPS_MAX);
     struct sr_rpc_options options = {
         .listen = node->config->client.listen,
         .tls = &tls,
@@ -289,6 +283,18 @@ static void start_steward(struct sr_node *node)
     node->steward = sr_steward_loop_start(&options);
 }
 
+static void offsite(void *arg, struct sr_shipper_view *ret)
+{
+    const struct sr_node *node = arg;
+    sr_shipper_view(sr_shipping_shipper(node->shipping), ret);
+}
+
+static void ship_now(void *arg)
+{
+    const struct sr_node *node = arg;
+    sr_shipper_ship_now(sr_shipping_shipper(node->shipping));
+}
+
 static void start_services(struct sr_node *node, const uint64_t *loop_origins)
 {
     sr_founders_describe(node->config, &node->founders);
@@ -303,6 +309,8 @@ static void start_services(struct sr_node *node, const uint64_t *loop_origins)
         .zones_min = (int)node->config->cluster.zones_min,
         .progress = progress,
         .feature_level = feature_level,
+        .offsite = offsite,
+        .ship_now = ship_now,
         .ask_stop = ask_stop,
         .arg = node,
     };
@@ -344,6 +352,7 @@ static int start_admin(struct sr_node *node, struct sr_err *err)
         .log = node->log,
         .rpc = node->rpc,
         .overview = overview,
+        .offsite = offsite,
         .arg = node,
         .stopping = &node->stopping,
         .cluster_id = node->dir.cluster_id,
@@ -375,10 +384,13 @@ static int bring_up(struct sr_node *node, struct sr_err *err)
     node->join_server = sr_join_server_new(&node->origins, node->store, node->dir.cluster_id);
     node->proposer = sr_proposer_new(&node->origins);
     start_images(node);
-    if ((status = start_consensus(node, err)) != SR_OK) {
+    if ((status = sr_shipping_open(node->config, &node->dir, node->store, &node->origins,
+                                   &node->shipping, err)) != SR_OK ||
+        (status = start_consensus(node, err)) != SR_OK) {
         return status;
     }
     start_steward(node);
+    sr_shipping_start(node->shipping, node->consensus);
     start_services(node, loop_origins);
     return start_admin(node, err);
 }
@@ -460,12 +472,14 @@ void sr_node_stop(struct sr_node *node)
         sr_proposer_stop(node->proposer);
     }
     sr_steward_loop_stop(node->steward);
+    sr_shipping_stop(node->shipping);
     sr_images_stop_fetching(node->images);
     if (node->consensus != NULL) {
         sr_consensus_stop(node->consensus);
     }
     sr_join_server_free(node->join_server);
     sr_proposer_free(node->proposer);
+    sr_shipping_free(node->shipping);
     sr_images_free(node->images);
     sr_rpc_free(node->rpc); /* gives the last answers to the services */
     for (unsigned i = 0; i < node->loop_count; i++) {

@@ -8,6 +8,7 @@
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/buf.h"
@@ -122,6 +123,13 @@ void sr_config_set_members(struct sr_config *config, struct sr_config_member *me
     sr_free(config->cluster.members);
     config->cluster.members = members;
     config->cluster.members_count = count;
+}
+
+unsigned sr_config_client_loops(const struct sr_config *config, unsigned max)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned count = config->client.loops != 0 ? config->client.loops : (unsigned)cores;
+    return count < 1 ? 1 : count > max ? max : count;
 }
 
 const struct sr_config_member *sr_config_self(const struct sr_config *config)

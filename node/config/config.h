@@ -95,6 +95,8 @@ void sr_config_free(struct sr_config *config); /* NULL is fine */
 /* Replace cluster.members by @members (taken over), which has this node's own entry as it was. */
 void sr_config_set_members(struct sr_config *config, struct sr_config_member *members,
                            unsigned count);
+/* How many client loops to run: client.loops, or else as many as there are cores; at most @max. */
+unsigned sr_config_client_loops(const struct sr_config *config, unsigned max);
 /* This node's own entry. */
 const struct sr_config_member *sr_config_self(const struct sr_config *config);
 

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/shipping.h"
+
+#include <stdatomic.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "proto/level.h"
+#include "storage/cluster.h"
+
+#define CHANGE_TIMEOUT_MS 5000
+/* While the node stops, the claim is given back if that can be done at once. */
+#define LAST_CHANGE_TIMEOUT_MS 500
+
+struct sr_shipping {
+    const struct sr_config *config;
+    struct sr_store *store;
+    struct sr_proposer *proposer;
+    struct sr_shipper *shipper;
+    struct sr_consensus *consensus;
+    atomic_bool stopping;
+};
+
+/* ---- The shipper's world ---- */
+
+static uint64_t wall_ms(void *arg)
+{
+    (void)arg;
+    return sr_clock_wall_ms();
+}
+
+static uint64_t monotonic_ns(void *arg)
+{
+    (void)arg;
+    return sr_clock_monotonic_ns();
+}
+
+static enum sr_ship_rank rank(void *arg)
+{
+    const struct sr_shipping *shipping = arg;
+    struct sr_consensus_info info;
+    sr_consensus_info(shipping->consensus, &info);
+    if (info.role != SR_ROLE_VOTER || info.leader == 0) {
+        return SR_RANK_NONE;
+    }
+    /* One that is alone has nobody to leave it to. */
+    return info.is_leader && info.voters > 1 ? SR_RANK_LEADER : SR_RANK_FOLLOWER;
+}
+
+static bool is_member(void *arg, uint64_t member)
+{
+    const struct sr_shipping *shipping = arg;
+    Strongroom__ClusterRecord *record = NULL;
+    if (sr_store_cluster(shipping->store, &record, NULL) != SR_OK) {
+        return true;
+    }
+    bool found = record->epoch == 0;
+    for (size_t i = 0; i < record->n_members && !found; i++) {
+        found = record->members[i]->id == member;
+    }
+    strongroom__cluster_record__free_unpacked(record, NULL);
+    return found;
+}
+
+static enum sr_api_error change(void *arg, const Strongroom__OffsiteChange *wanted)
+{
+    const struct sr_shipping *shipping = arg;
+    unsigned timeout_ms =
+        atomic_load(&shipping->stopping) ? LAST_CHANGE_TIMEOUT_MS : CHANGE_TIMEOUT_MS;
+    return sr_proposer_offsite(shipping->proposer, wanted, shipping->config->name, timeout_ms);
+}
+
+/* ---- Up and down ---- */
+
+int sr_shipping_open(const struct sr_config *config, const struct sr_datadir *dir,
+                     struct sr_store *store, struct sr_origins *origins, struct sr_shipping **ret,
+                     struct sr_err *err)
+{
+    *ret = NULL;
+    if (config->offsite == NULL) {
+        return SR_OK;
+    }
+    struct sr_shipping *shipping = sr_zalloc(sizeof(*shipping));
+    struct sr_shipper_options shipper = {
+        .config = config->offsite,
+        .cluster_name = config->cluster.name,
+        .member_name = config->name,
+        .cluster_id = dir->cluster_id,
+        .member_id = dir->member_id,
+        .store = store,
+        .env = {.wall_ms = wall_ms,
+                .monotonic_ns = monotonic_ns,
+                .rank = rank,
+                .is_member = is_member,
+                .change = change,
+                .arg = shipping},
+    };
+    shipping->config = config;
+    shipping->store = store;
+    int status = sr_shipper_open(&shipper, &shipping->shipper, err);
+    if (status != SR_OK) {
+        sr_err_prefix(err, "offsite");
+        sr_free(shipping);
+        return status;
+    }
+    shipping->proposer = sr_proposer_new(origins);
+    *ret = shipping;
+    return SR_OK;
+}
+
+void sr_shipping_start(struct sr_shipping *shipping, struct sr_consensus *consensus)
+{
+    if (shipping != NULL) {
+        shipping->consensus = consensus;
+        /* Nothing is proposed before there is a record, which says that all know of it. */
+        sr_proposer_set_level(shipping->proposer, SR_FEATURE_LEVEL_OFFSITE);
+        sr_proposer_start(shipping->proposer, consensus);
+        sr_shipper_start(shipping->shipper);
+    }
+}
+
+void sr_shipping_stop(struct sr_shipping *shipping)
+{
+    if (shipping != NULL) {
+        atomic_store(&shipping->stopping, true);
+        sr_shipper_stop(shipping->shipper);
+        sr_proposer_stop(shipping->proposer);
+    }
+}
+
+void sr_shipping_free(struct sr_shipping *shipping)
+{
+    if (shipping != NULL) {
+        sr_shipper_free(shipping->shipper);
+        sr_proposer_free(shipping->proposer);
+        sr_free(shipping);
+    }
+}
+
+struct sr_shipper *sr_shipping_shipper(const struct sr_shipping *shipping)
+{
+    return shipping == NULL ? NULL : shipping->shipper;
+}
