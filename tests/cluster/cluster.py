@@ -120,7 +120,8 @@ class Node:
         self.config_path = self.dir / "config.yaml"
         self.kek_path = self.dir / "kek"
         self.process = None
-        self.image = None  # the section of the configuration
+        self.image = None  # these two: sections of the configuration
+        self.offsite = None
         cluster.pki.node(name, self.address)
         subprocess.run([STRONGROOM, "keygen", "--out", self.kek_path], check=True,
                        capture_output=True)
@@ -145,6 +146,7 @@ class Node:
             "admin": {"listen": f"127.0.0.1:{self.admin_port}"},
             "storage": {"disk_reserve_bytes": 1 << 20, **self.cluster.storage},
             **({"image": self.image} if self.image else {}),
+            **({"offsite": self.offsite} if self.offsite else {}),
             "log": {"level": "info"},
         }
 

@@ -363,7 +363,7 @@ static const struct wrong wrongs[] = {
     {NULL, OFFSITE "  every_ms: 5000\n  times: [\"07:00\"]\n",
      "31: offsite.every_ms: there is offsite.times already: one of the two"},
     {NULL, OFFSITE "  regions_allowed: [eu-west-1]\n",
-     "28: offsite.targets[0].region: missing, and offsite.regions_allowed demands one"},
+     "29: offsite.targets[0].region: missing, and offsite.regions_allowed demands one"},
     {NULL, OFFSITE "      region: us-east-1\n  regions_allowed: [eu-west-1, eu-west-3]\n",
      "31: offsite.targets[0].region: \"us-east-1\" is none of offsite.regions_allowed"},
     {NULL, OFFSITE "      region: eu-west-3\n  regions_allowed: [eu-west-1, eu-west-3]\n", NULL},
