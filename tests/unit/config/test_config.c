@@ -551,6 +551,33 @@ static void test_documented_file(void **state)
     sr_config_free(config);
 }
 
+/* So is its section about off-site, which is a comment there: it needs a place to ship to. */
+static void test_documented_offsite(void **state)
+{
+    (void)state;
+    char line[256];
+    char *text = NULL;
+    size_t size = 0;
+    bool in_section = false;
+    FILE *in = fopen(DOCUMENTED_FILE, "r");
+    FILE *out = open_memstream(&text, &size);
+    assert_non_null(in);
+    while (fgets(line, sizeof(line), in) != NULL) {
+        in_section = in_section || strcmp(line, "# offsite:\n") == 0;
+        fputs(in_section && strncmp(line, "# ", 2) == 0 ? line + 2 : line, out);
+    }
+    fclose(in);
+    fclose(out);
+    struct sr_config *config = load_text(text);
+    assert_non_null(config->offsite);
+    assert_int_equal(config->offsite->targets_count, 2);
+    assert_int_equal(config->offsite->times_count, 5);
+    assert_int_equal(config->offsite->retention.changes_days, 35);
+    assert_int_equal(config->offsite->targets[0].attempts, 6);
+    sr_config_free(config);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -559,6 +586,7 @@ int main(void)
         cmocka_unit_test(test_reads_what_defaults_cover),
         cmocka_unit_test(test_loopback_admin_needs_no_tls),
         cmocka_unit_test(test_offsite),
+        cmocka_unit_test(test_documented_offsite),
         cmocka_unit_test(test_ids),
         cmocka_unit_test(test_id_ignores_order),
         cmocka_unit_test(test_wrong),
