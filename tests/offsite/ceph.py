@@ -106,6 +106,13 @@ def make_certificates(directory):
             "-CAcreateserial", "-days", "30", "-extfile", "names", "-out", "server.pem")
 
 
+def answers(client, when=None):
+    try:
+        return client.call("GET", "/", when=when).status == 200
+    except OSError:
+        return False
+
+
 class Ceph:
     def __init__(self, directory, disk_bytes=4 << 30):
         self.dir = pathlib.Path(directory)
@@ -117,8 +124,9 @@ class Ceph:
         self.endpoint = f"https://localhost:{self.port}"
         self.ca = self.dir / "ca.pem"
 
-    def client(self, access_key=ACCESS_KEY, secret_key=SECRET_KEY, token=None):
-        return Client("localhost", self.port, self.ca, access_key, secret_key, REGION, token)
+    def client(self, access_key=ACCESS_KEY, secret_key=SECRET_KEY, token=None, port=None):
+        return Client("localhost", port or self.port, self.ca, access_key, secret_key, REGION,
+                      token)
 
     # ---- Start and stop ----
 
@@ -137,11 +145,26 @@ class Ceph:
         self._wait(self._answers, "the gateway does not answer")
 
     def close(self):
-        for name in ("rgw", "osd", "mon"):
+        for name in ("past", "rgw", "osd", "mon"):
             self._end(name)
 
     def start_gateway(self):
         self._spawn("rgw", "radosgw", "-f", "-n", "client.rgw.a")
+
+    def expired_session(self, role):
+        """Temporary credentials that were good until half an hour ago, by a second gateway over the
+        same data that lives in the past: (access key, secret key, session token)."""
+        port = free_port()
+        then = time.time() - 2700
+        self._spawn("past", "faketime", "-f", "-2700s", "radosgw", "-f", "-n", "client.rgw.a",
+                    f"--rgw-frontends=beast ssl_endpoint=127.0.0.1:{port} ssl_certificate="
+                    f"{self.dir}/server.pem ssl_private_key={self.dir}/server.key",
+                    f"--admin-socket={self.dir}/run/past.asok")
+        client = self.client(port=port)
+        self._wait(lambda: answers(client, when=then), "the gateway in the past does not answer")
+        keys = client.assume_role(role, 900, when=then)
+        self._end("past")
+        return keys
 
     def kill_gateway(self):
         self._end("rgw")
@@ -207,10 +230,7 @@ class Ceph:
             child.wait()
 
     def _answers(self):
-        try:
-            return self.client().call("GET", "/").status == 200
-        except OSError:
-            return False
+        return answers(self.client())
 
     def _wait(self, condition, sentence, seconds=60):
         deadline = time.monotonic() + seconds

@@ -239,11 +239,14 @@ def test_session_token(s3, role):
         assert token is None or token not in outcome.text
 
 
-def test_credentials_that_expire_are_read_again(s3, role):
-    """A command whose first answer is no longer good: what the server says sends us back to it."""
+def test_a_session_that_has_expired(s3, role):
+    """Alone it is refused; a command that has a new one by then is asked again."""
+    expired = session_environment(s3.ceph.expired_session(role))
+    outcome = s3.put("a", b"x", environment=expired)
+    assert outcome.status == "REFUSED" and outcome.requests == 1
+    assert expired["AWS_SESSION_TOKEN"] not in outcome.text
     good = session_environment(s3.client.assume_role(role))
-    bad = {**good, "AWS_SESSION_TOKEN": good["AWS_SESSION_TOKEN"][:-8] + "AAAAAAAA"}
-    for name, keys in (("first", bad), ("second", good)):
+    for name, keys in (("first", expired), ("second", good)):
         s3.file(name, "\n".join(f"{key.lower()} = {value}" for key, value in keys.items())
                 .encode())
     command = f"cd {s3.dir}; test -e used && cat second || {{ touch used; cat first; }}"
