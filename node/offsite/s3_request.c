@@ -94,7 +94,7 @@ static void make_headers(struct sr_s3_request *request)
     }
     if (request->method == SR_HTTP_PUT || request->method == SR_HTTP_POST) {
         sr_s3_header(request, "content-type", "application/octet-stream");
-        if (request->body_size > 0) {
+        if (request->method == SR_HTTP_PUT || request->body_size > 0) {
             sr_s3_header(request, "content-md5", request->body_md5);
         }
     }

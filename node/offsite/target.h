@@ -7,7 +7,8 @@
  *
  * What is put appears under its name when it is complete, and not before. All calls block, for as
  * long as the patience of the configuration allows, and belong to a worker thread: one target is
- * for one thread at a time; only sr_target_cancel may come from another.
+ * for one thread at a time; only sr_target_cancel may come from another. The process must ignore
+ * SIGPIPE: the other side may hang up while something is written to it.
  *
  * Errors are sentences that begin with the target and what was tried ("s3://b/p: put a/b.sra: ...")
  * and never show credentials. What they mean, and what a metric may call the reason:

@@ -11,6 +11,7 @@ All three are children of this process in the foreground, and end with it. By ha
 starts one, prints how to reach it, and runs until it is interrupted.
 """
 import ctypes
+import glob
 import os
 import pathlib
 import signal
@@ -156,14 +157,19 @@ class Ceph:
         same data that lives in the past: (access key, secret key, session token)."""
         port = free_port()
         then = time.time() - 2700
-        self._spawn("past", "faketime", "-f", "-2700s", "radosgw", "-f", "-n", "client.rgw.a",
+        # Not by the command faketime: that is a parent, and would be killed alone.
+        clock = {"FAKETIME": "-2700s", "LD_PRELOAD": glob.glob(
+            "/usr/lib/*/faketime/libfaketime.so.1")[0]}
+        self._spawn("past", "radosgw", "-f", "-n", "client.rgw.a",
                     f"--rgw-frontends=beast ssl_endpoint=127.0.0.1:{port} ssl_certificate="
                     f"{self.dir}/server.pem ssl_private_key={self.dir}/server.key",
-                    f"--admin-socket={self.dir}/run/past.asok")
+                    f"--admin-socket={self.dir}/run/past.asok", environment=clock)
         client = self.client(port=port)
         self._wait(lambda: answers(client, when=then), "the gateway in the past does not answer")
         keys = client.assume_role(role, 900, when=then)
-        self._end("past")
+        # It says goodbye: for half a minute the other gateway would wait for one that is killed.
+        self.children["past"].terminate()
+        self.children.pop("past").wait(timeout=60)
         return keys
 
     def kill_gateway(self):
@@ -216,11 +222,11 @@ class Ceph:
         assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
         return done.stdout
 
-    def _spawn(self, name, *command):
+    def _spawn(self, name, *command, environment=None):
         with open(self.dir / f"{name}.out", "ab") as out:
             self.children[name] = subprocess.Popen(
-                command, env=self._environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                preexec_fn=end_with_parent)
+                command, env={**self._environment(), **(environment or {})},
+                stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=end_with_parent)
 
     def _end(self, name):
         """Nothing of it is needed again: its disk is memory."""

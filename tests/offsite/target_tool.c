@@ -261,6 +261,7 @@ int main(int argc, char **argv)
     if (status == SR_OK) {
         to_cancel = tool.target;
         signal(SIGTERM, on_signal);
+        signal(SIGPIPE, SIG_IGN);
         status = run(&tool, &err);
         sr_target_stats(tool.target, &stats);
         signal(SIGTERM, SIG_DFL);

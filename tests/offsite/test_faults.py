@@ -207,19 +207,6 @@ def test_a_server_that_is_gone(s3, faults):
     assert outcome.status == "NETWORK" and "no-such-host.invalid" in outcome.sentence
 
 
-def test_a_server_that_goes_and_comes_back(s3):
-    """The gateway is killed in the middle of an upload, and started again."""
-    with Faults(s3.ceph, lambda request: Fault(bytes_per_second=8 * MIB)) as slow:
-        process = s3.start("put", "a", s3.file("put", noise(12 * MIB)), part_bytes=5 * MIB,
-                           endpoint=slow.endpoint, attempts=20)
-        wait_for(lambda: any(is_part(2)(request) for request in list(slow.seen)))
-        s3.ceph.kill_gateway()
-        s3.ceph.start_gateway()
-        outcome = outcome_of(process)
-    assert outcome.status == "OK" and outcome.retries > 0
-    assert s3.stored("a") == noise(12 * MIB)
-
-
 def wait_for(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
@@ -253,3 +240,19 @@ def test_a_proxy_in_between(s3, tmp_path):
     assert outcome.status == "NETWORK"
     outcome = s3.run("list", proxy="http://user:word@127.0.0.1:1")
     assert outcome.status == "INVALID" and SECRET_KEY not in outcome.text
+
+
+# ---- Last ----
+
+def test_a_server_that_goes_and_comes_back(s3):
+    """The gateway is killed in the middle of an upload, and started again. Last, because Ceph waits
+    for the dead one whenever a bucket is made."""
+    with Faults(s3.ceph, lambda request: Fault(bytes_per_second=8 * MIB)) as slow:
+        process = s3.start("put", "a", s3.file("put", noise(12 * MIB)), part_bytes=5 * MIB,
+                           endpoint=slow.endpoint, attempts=20)
+        wait_for(lambda: any(is_part(2)(request) for request in list(slow.seen)))
+        s3.ceph.kill_gateway()
+        s3.ceph.start_gateway()
+        outcome = outcome_of(process)
+    assert outcome.status == "OK" and outcome.retries > 0
+    assert s3.stored("a") == noise(12 * MIB)
