@@ -15,6 +15,11 @@
 #include "storage/requests.h"
 #include "storage/staged_impl.h"
 
+/* Entries of a transaction, and headers that are gathered for the index, and as many that are
+ * drained: fewer than on a node, for less memory. */
+#define STAGED_ENTRIES_MAX   20000
+#define STAGED_UNINDEXED_MAX 40000
+
 /* ---- Open ---- */
 
 static int check_options(const struct sr_staged_options *options, struct sr_err *err)
@@ -48,11 +53,15 @@ int sr_staged_open(const struct sr_staged_options *options, struct sr_staged **r
     staged->hash = sr_statehash_new();
     staged->sum = EVP_MD_CTX_new();
     sr_check(staged->sum != NULL && EVP_DigestInit_ex2(staged->sum, EVP_sha256(), NULL) == 1);
-    rc = sr_image_writer_open_rebirth(&options->writer, &staged->rebirth, &staged->writer, err);
+    if (staged->options.writer.staged_entries_max == 0)
+        staged->options.writer.staged_entries_max = STAGED_ENTRIES_MAX;
+    rc = sr_image_writer_open_rebirth(&staged->options.writer, &staged->rebirth, &staged->writer,
+                                      err);
     if (rc != SR_OK) {
         sr_staged_close(staged);
         return sr_err_prefix(err, "stage an archive");
     }
+    staged->writer->store->options.unindexed_entries_max = STAGED_UNINDEXED_MAX;
     *ret = staged;
     return SR_OK;
 }
