@@ -14,40 +14,11 @@
 
 /* ---- The target ---- */
 
-static struct sr_target_config target_config(const struct sr_config_offsite *offsite,
-                                             const struct sr_config_target *from)
-{
-    return (struct sr_target_config){
-        .url = from->url,
-        .region = from->region,
-        .regions_allowed = (const char *const *)offsite->regions_allowed,
-        .regions_allowed_count = offsite->regions_allowed_count,
-        .bytes_per_second = from->bytes_per_second,
-        .endpoint = from->endpoint,
-        .virtual_host = from->virtual_host,
-        .credentials_file = from->credentials_file,
-        .credentials_command = from->credentials_command,
-        .profile = from->profile,
-        .storage_class = from->storage_class,
-        .sse = from->sse,
-        .sse_kms_key = from->sse_kms_key,
-        .lock = from->lock,
-        .checksum_sha256 = from->checksum_sha256,
-        .proxy = from->proxy,
-        .ca_file = from->ca_file,
-        .parts_parallel = from->parts_parallel,
-        .part_bytes = from->part_bytes,
-        .connect_timeout_ms = from->connect_timeout_ms,
-        .stall_timeout_ms = from->stall_timeout_ms,
-        .attempts = from->attempts,
-    };
-}
-
 int sr_lane_open(struct sr_lane *lane, const struct sr_ship *ship,
                  const struct sr_config_target *config, enum sr_archive_kind kind,
                  struct sr_err *err)
 {
-    struct sr_target_config target = target_config(ship->config, config);
+    struct sr_target_config target = sr_config_target_of(ship->config, config);
     *lane = (struct sr_lane){.ship = ship, .config = config, .kind = kind};
     sr_random_bytes(&lane->token, sizeof(lane->token));
     lane->token |= 1; /* 0 is nobody's */
