@@ -160,26 +160,36 @@ static void note_missing(struct chain *chain, uint64_t sequence)
     }
 }
 
+/* What @link names is not there. It was pruned, with all that are older; unless some of these are
+ * there, although it was when the newest was made. Older ones than that are what pruning left. */
+static int miss(struct chain *chain, const Strongroom__ManifestLink *link, struct sr_err *err)
+{
+    uint64_t oldest = chain->list[chain->count - 1]->said->oldest_sequence;
+    if (oldest != 0 && link->sequence < oldest) {
+        return SR_OK;
+    }
+    if (chain->list[0]->said->sequence < link->sequence) {
+        return sr_err_set(err, SR_CORRUPT,
+                          "truncated: changes %" PRIu64 " are missing, although there are "
+                          "older and newer ones",
+                          link->sequence);
+    }
+    if (oldest != 0) {
+        note_missing(chain, link->sequence);
+    }
+    return SR_OK;
+}
+
 /* From the newest one back, until one is the first of all, or its predecessor was pruned. */
 static int walk_changes(struct chain *chain, struct sr_err *err)
 {
     size_t at = chain->count - 1;
-    uint64_t oldest = chain->list[at]->said->oldest_sequence;
     while (chain->list[at]->said->previous != NULL) {
         const struct sr_manifest *from = chain->list[at];
         const Strongroom__ManifestLink *link = from->said->previous;
         size_t before = find(chain, link->sequence);
-        if (before == chain->count && chain->list[0]->said->sequence < link->sequence) {
-            return sr_err_set(err, SR_CORRUPT,
-                              "truncated: changes %" PRIu64 " are missing, although there are "
-                              "older and newer ones",
-                              link->sequence);
-        }
         if (before == chain->count) {
-            if (oldest != 0 && link->sequence >= oldest) {
-                note_missing(chain, link->sequence);
-            }
-            return SR_OK;
+            return miss(chain, link, err);
         }
         int rc = follow(chain, from, link, before, err);
         if (rc != SR_OK) {

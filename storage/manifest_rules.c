@@ -38,14 +38,24 @@ static bool is_name(const char *name, size_t max)
     return size > 0 && size <= max;
 }
 
+/* Of the first 32, delete, and those from U+0080 on, which some terminals take as one byte. */
+static bool is_control(unsigned char before, unsigned char byte)
+{
+    bool is_second = byte >= 0x80 && byte < 0xa0;
+    return byte < ' ' || byte == 0x7f || (is_second && (before < 0x80 || before == 0xc2));
+}
+
 /* No control characters: it is shown to people. */
 static bool is_text(const char *text)
 {
     size_t size = strlen(text);
+    unsigned char before = 0;
     for (size_t i = 0; i < size; i++) {
-        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f) {
+        unsigned char byte = (unsigned char)text[i];
+        if (is_control(before, byte)) {
             return false;
         }
+        before = byte;
     }
     return size <= SR_MANIFEST_TEXT_CHARS_MAX;
 }
@@ -101,7 +111,8 @@ static int check_object(const Strongroom__Manifest *manifest, struct sr_err *err
         parts.sequence != manifest->sequence || parts.revision != manifest->until_revision) {
         return wrong(err, "its object has a name that is not its own");
     }
-    uint64_t groups = (manifest->size + SR_ARCHIVE_GROUP_BYTES - 1) / SR_ARCHIVE_GROUP_BYTES;
+    uint64_t groups = manifest->size / SR_ARCHIVE_GROUP_BYTES +
+                      (manifest->size % SR_ARCHIVE_GROUP_BYTES > 0 ? 1 : 0);
     if (manifest->size == 0 || manifest->n_groups != groups || groups > SR_MANIFEST_GROUPS_MAX) {
         return wrong(err, "the size and the digests of its object do not fit");
     }

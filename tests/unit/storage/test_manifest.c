@@ -396,7 +396,12 @@ static void an_impossible_one_is_refused(void **state)
     (void)state;
     static char blank[] = "a b";
     static char wrong_name[] = "1234abcd00000001/snapshots/0000000005-40.sra";
-    for (int what = 0; what < 14; what++) {
+    /* Terminals obey it: U+009B, as UTF-8 and as one byte. */
+    static char control[] = "ward \xc2\x9b"
+                            "31m";
+    static char control_byte[] = "ward \x9b"
+                                 "31m";
+    for (int what = 0; what < 17; what++) {
         struct sr_manifest_draft draft;
         struct sr_buf out = {0};
         uint8_t sha256[32];
@@ -447,6 +452,16 @@ static void an_impossible_one_is_refused(void **state)
             break;
         case 12:
             manifest->ended_ms = 999;
+            break;
+        case 13:
+            manifest->size = UINT64_MAX; /* so large that it has no groups at all */
+            manifest->n_groups = 0;
+            break;
+        case 14:
+            manifest->cluster_name = control;
+            break;
+        case 15:
+            manifest->region = control_byte;
             break;
         default:
             manifest->size = 0;
@@ -656,6 +671,11 @@ static void changes_are_a_chain(void **state)
     fill_changes(&shelf, 2);
     shelf_open(&shelf, 1u << 0);
     check_chain(&shelf, "2 4 5 6", 0);
+    shelf_close(&shelf);
+    /* Pruning took 4 and could not take the older ones: nobody needs them, it is no hole. */
+    fill_changes(&shelf, 5);
+    shelf_open(&shelf, 1u << 3);
+    check_chain(&shelf, "5 6", 0);
     shelf_close(&shelf);
 }
 
