@@ -223,10 +223,8 @@ static int put_requests(struct sr_image_writer *writer, struct sr_reader *reader
     return rc;
 }
 
-/* Whether the revision of @version has changed its name already: a store takes that for a bug. All
- * of a revision is in one memtable. */
-static bool is_changed_twice(const struct sr_image_writer *writer,
-                             const struct sr_image_version *version)
+bool sr_image_writer_is_changed_twice(const struct sr_image_writer *writer,
+                                      const struct sr_image_version *version)
 {
     const struct sr_memtable_entry *newest =
         sr_memtable_get(writer->store->active, version->key, INT64_MAX);
@@ -250,7 +248,7 @@ static int put_versions(struct sr_image_writer *writer, struct sr_reader *reader
         if (position->requests < writer->point.request_count ||
             revision > writer->point.state.revision || revision < position->revision ||
             (revision == position->revision && version.version.sub < position->sub) ||
-            version.version.sub == UINT32_MAX || is_changed_twice(writer, &version))
+            version.version.sub == UINT32_MAX || sr_image_writer_is_changed_twice(writer, &version))
             return sr_err_set(err, SR_CORRUPT, "revision %lld has no place", (long long)revision);
         sr_writer_add(writer->store, version.key, version.value, &version.version);
         position->revision = revision;

@@ -28,6 +28,10 @@ int sr_image_writer_reopen(struct sr_image_writer *writer, struct sr_err *err);
 /* Make what was put durable, if that is due or @force. A flush for which there was no space is
  * finished first; nothing was put since. No revision may be cut in two. */
 int sr_image_writer_flush(struct sr_image_writer *writer, bool force, struct sr_err *err);
+/* Whether the revision of @version has changed its name already: a store takes that for a bug. All
+ * of a revision is in one memtable. */
+bool sr_image_writer_is_changed_twice(const struct sr_image_writer *writer,
+                                      const struct sr_image_version *version);
 /* Make @header the state's: the next flush stores it. What was put up to the compact revision of
  * the image that came has nothing superseded. Once. */
 int sr_image_writer_enter(struct sr_image_writer *writer, const struct sr_image_header *header,

@@ -122,6 +122,9 @@ static int follows(const struct sr_staged *staged, const struct sr_archive_heade
         return sr_err_set(err, SR_REFUSED,
                           "it is of revision %lld, and only %lld is wanted: take an earlier one",
                           (long long)header->revision, (long long)bound);
+    if (header->revision >= INT64_MAX - staged->options.revision_bump)
+        return sr_err_set(err, SR_REFUSED, "after revision %lld there are not %lld more",
+                          (long long)header->revision, (long long)staged->options.revision_bump);
     if (!full && header->since > reached)
         return sr_err_set(err, SR_REFUSED,
                           "it begins after revision %lld, and only %lld is there: changes between "
@@ -313,7 +316,7 @@ int sr_staged_finish(struct sr_staged *staged, struct sr_staged_result *ret, str
 {
     int rc;
 
-    if (staged->phase == SR_STAGED_FAILED)
+    if (staged->phase == SR_STAGED_FAILED || staged->writer->store == NULL)
         return sr_err_set(err, SR_CLOSED, "stage an archive: it has failed before");
     if (staged->phase != SR_STAGED_READY)
         return sr_err_set(err, SR_AGAIN, "stage an archive: it is not whole");

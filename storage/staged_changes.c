@@ -46,6 +46,9 @@ static int add_version(struct sr_staged *staged, const struct sr_image_version *
 
     if (header->mod_revision != staged->state.revision)
         rc = begin_revision(staged, header->mod_revision, err);
+    if (rc == SR_OK && sr_image_writer_is_changed_twice(staged->writer, version))
+        rc = sr_err_set(err, SR_CORRUPT, "revision %lld changes a name twice",
+                        (long long)header->mod_revision);
     if (rc == SR_OK)
         rc = sr_staged_sum(staged, packed.data, packed.size, err);
     if (rc != SR_OK)

@@ -501,6 +501,115 @@ static void a_chunk_is_the_next_one_or_refused(void **state)
     chain_close(&chain);
 }
 
+static int put_made(struct sr_staged *staged, struct sr_image_chunk *chunk, struct sr_buf *data,
+                    struct sr_err *err)
+{
+    chunk->data = archive_of(data);
+    fixture_ok(sr_image_content_add(chunk->content, chunk->number, chunk->data, err), err);
+    int rc = sr_staged_put(staged, chunk, err);
+    chunk->number++;
+    sr_buf_clear(data);
+    return rc;
+}
+
+/* Begin changes of revision 3 alone, up to its mark. */
+static void begin_made(struct sr_staged *staged, struct sr_image_chunk *chunk)
+{
+    struct sr_changes_header header = {
+        .cluster_id = FIXTURE_CLUSTER,
+        .info = {.since = 2, .until = 3, .index = 9, .term = 1, .compact_revision = -1}};
+    struct sr_archive_header archive = {.kind = SR_ARCHIVE_CHANGES,
+                                        .cluster_id = FIXTURE_CLUSTER,
+                                        .since = 2,
+                                        .revision = 3,
+                                        .index = 9,
+                                        .term = 1};
+    struct sr_archive_mark mark = {.revision = 3, .time_ms = 1};
+    struct sr_buf data = {0};
+    struct sr_err err = {0};
+    fixture_ok(sr_staged_begin(staged, &archive, &err), &err);
+    sr_changes_header_pack(&header, &data);
+    fixture_ok(put_made(staged, chunk, &data, &err), &err);
+    sr_changes_mark_pack(&mark, &data);
+    fixture_ok(put_made(staged, chunk, &data, &err), &err);
+    sr_buf_close(&data);
+}
+
+static void add_made(struct sr_buf *data, const char *name, uint32_t sub)
+{
+    struct sr_image_version version = {.version = {.create_revision = 3,
+                                                   .mod_revision = 3,
+                                                   .version = 1,
+                                                   .sub = sub,
+                                                   .value_size = 1},
+                                       .key = sr_bytes_of(name),
+                                       .value = sr_bytes_of("v")};
+    if (data->size == 0)
+        sr_buf_append_u8(data, SR_IMAGE_VERSIONS);
+    sr_image_version_pack(&version, data);
+}
+
+/* Sealed by somebody with the keys, and nothing that a store ever writes. */
+static void what_no_store_writes_is_refused(void **state)
+{
+    struct fixture *source = *state;
+    struct chain chain = {0};
+    fixture_put(source, "k", "2");
+    fixture_flush(source);
+    chain_add_full(&chain, source);
+    for (int what = 0; what < 3; what++) {
+        struct fixture target;
+        struct sr_image_chunk chunk = {0};
+        struct sr_buf data = {0};
+        struct sr_err err = {0};
+        fixture_init(&target);
+        struct sr_staged_options options = archive_staged_options(&target);
+        struct sr_staged *staged = archive_staged(&options);
+        fixture_ok(archive_stage(staged, &chain.archives[0], &err), &err);
+        begin_made(staged, &chunk);
+        add_made(&data, "a", 0);
+        add_made(&data, what == 1 ? "a" : "b", 1);
+        int rc = put_made(staged, &chunk, &data, &err);
+        assert_int_equal(rc, what == 1 ? SR_CORRUPT : SR_OK);
+        if (what == 1)
+            assert_string_equal(err.text, "stage an archive: revision 3 changes a name twice");
+        if (what == 2) { /* numbers that come to an end */
+            struct sr_remembered item = {.number = UINT64_MAX, .revision = 3};
+            sr_buf_append_u8(&data, SR_IMAGE_REQUESTS);
+            sr_image_request_pack(&item, &data);
+            assert_int_equal(put_made(staged, &chunk, &data, &err), SR_CORRUPT);
+            assert_string_equal(err.text, "stage an archive: chunk 3: remembered request -1 has no "
+                                          "place there");
+        }
+        sr_buf_close(&data);
+        sr_staged_close(staged);
+        fixture_close(&target);
+    }
+    chain_close(&chain);
+}
+
+static void revisions_do_not_run_out(void **state)
+{
+    struct fixture target;
+    struct sr_archive_header header = {.kind = SR_ARCHIVE_FULL,
+                                       .cluster_id = FIXTURE_CLUSTER,
+                                       .revision = INT64_MAX - 1000,
+                                       .index = 9};
+    struct sr_err err = {0};
+    (void)state;
+    fixture_init(&target);
+    struct sr_staged_options options = archive_staged_options(&target);
+    options.revision_bump = 1000;
+    struct sr_staged *staged = archive_staged(&options);
+    assert_int_equal(sr_staged_begin(staged, &header, &err), SR_REFUSED);
+    assert_string_equal(err.text, "stage an archive: after revision 9223372036854774807 there are "
+                                  "not 1000 more");
+    header.revision--;
+    fixture_ok(sr_staged_begin(staged, &header, &err), &err);
+    sr_staged_close(staged);
+    fixture_close(&target);
+}
+
 /* ---- Trouble on this side ---- */
 
 /* The disk is full for a while, at every chunk, also in the middle of one. */
@@ -612,6 +721,8 @@ int main(void)
         commands_test(what_does_not_follow_is_refused),
         commands_test(what_is_not_there_is_said),
         commands_test(a_chunk_is_the_next_one_or_refused),
+        commands_test(what_no_store_writes_is_refused),
+        commands_test(revisions_do_not_run_out),
         commands_test(a_disk_without_room_is_waited_for),
         commands_test(what_is_staged_is_read_back),
         commands_test(a_directory_in_use_is_left_alone),
