@@ -113,9 +113,8 @@
  * anew with every change. */
 #define SR_OFFSITE_ENTRIES_MAX    1024
 #define SR_OFFSITE_NAME_BYTES_MAX 64 /* of a target */
-#define SR_OFFSITE_REASON_BYTES_MAX                                                                \
-    256 /* why a shipment or a drill failed; longer ones are cut                                   \
-         */
+/* Why a shipment or a drill failed; longer ones are cut. */
+#define SR_OFFSITE_REASON_BYTES_MAX 256
 
 /* ---- Storage ---- */
 

@@ -2,7 +2,7 @@
  *
  * One shipment of a lane, from claim to catalogue:
  *
- *   probe (once) ──► shipment ──► complete ──► prune (full)
+ *   probe (once) ──► shipment ──► complete ──► tidy (full)
  *       └──────────────┴────────────┴──► fail: the claim ends, and others may try at once
  */
 #include <inttypes.h>
@@ -164,18 +164,14 @@ static int complete(const struct sr_lane *lane, struct sr_shipment *shipment, ui
 
 /* ---- Before it ---- */
 
-/* Once: is the target what it is said to be? And what a killed process left there is removed. */
+/* Once: is the target what it is said to be? */
 static int probe(struct sr_lane *lane, struct sr_err *err)
 {
-    struct sr_err ignored = {0};
     if (lane->probed) {
         return SR_OK;
     }
     int status = sr_target_probe(lane->target, true, err);
     lane->probed = status == SR_OK;
-    if (lane->probed && lane->kind == SR_ARCHIVE_FULL) {
-        (void)sr_target_clean(lane->target, CLEAN_AGE_MS, NULL, &ignored);
-    }
     return status;
 }
 
@@ -188,6 +184,25 @@ static void await_flush(const struct sr_lane *lane)
          waited_ms += PAUSE_MS) {
         pause_a_little();
     }
+}
+
+/* ---- After it ---- */
+
+/* What is there without need: uploads that a killed process has begun, and what need not be kept.
+ * Before anything else can be shipped, if the target is full. */
+static void tidy(struct sr_lane *lane)
+{
+    const char *name = lane->config->name;
+    struct sr_err err = {0};
+    uint64_t count = 0;
+    if (sr_target_clean(lane->target, CLEAN_AGE_MS, &count, &err) != SR_OK) {
+        sr_log(SR_LOG_WARN, "offsite", "cannot clean, ignoring", "target=%s reason=\"%s\"", name,
+               err.text);
+    } else if (count > 0) {
+        sr_log(SR_LOG_INFO, "offsite", "unfinished uploads ended", "target=%s count=%" PRIu64, name,
+               count);
+    }
+    sr_lane_prune(lane);
 }
 
 /* ---- All of it ---- */
@@ -249,6 +264,9 @@ static void give_up(struct sr_lane *lane, const struct sr_shipment *shipment, ui
         fail(lane, number, SR_SHIP_COMPACTED, err);
     } else {
         fail(lane, number, shipment->blames_put ? reason_of(status) : SR_SHIP_STORE, err);
+        if (status == SR_NO_SPACE && shipment->blames_put && lane->kind == SR_ARCHIVE_FULL) {
+            tidy(lane);
+        }
     }
 }
 
@@ -319,7 +337,7 @@ void lane_ship(struct sr_lane *lane, const Strongroom__OffsiteRecord *record,
     ship_it(lane, &shipment, claim->number);
     sr_gauge_set(&lane->metrics.shipping, 0);
     if (lane->kind == SR_ARCHIVE_FULL && sr_counter_read(&lane->metrics.shipped) > before) {
-        sr_lane_prune(lane);
+        tidy(lane);
         if (ship->env.shipped != NULL) {
             ship->env.shipped(ship->env.arg, lane->config->name, shipment.sequence);
         }

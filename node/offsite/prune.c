@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What need not be kept: first the catalogue says that it is gone, then the manifest goes, and then
- * what it is about. So whatever a crash leaves is either whole, or known to nobody: the next one
- * finds the latter and removes it.
+ * What need not be kept: first the catalogue says that it is gone, then go its proof, the manifest,
+ * and what the manifest is about, each only after the one before. So whatever a crash leaves is
+ * either whole, or known to nobody: the next one finds the latter and removes it.
  *
  *   full archives   those that the retention does not keep
  *   changes         the oldest ones, up to what a restore can still need (retention.h), once they
@@ -35,13 +35,14 @@ struct prune {
 
 struct batch {
     const struct prune *prune;
-    char names[BATCH_MAX][SR_OBJECT_NAME_BYTES_MAX];
+    struct sr_object_parts archives[BATCH_MAX];
     size_t count;
 };
 
 /* ---- Removing ---- */
 
-static void remove_object(const struct prune *prune, const char *name)
+/* Whether it is gone now. */
+static bool remove_object(const struct prune *prune, const char *name)
 {
     struct sr_err err = {0};
     int status = sr_target_remove(prune->lane->target, name, &err);
@@ -51,32 +52,26 @@ static void remove_object(const struct prune *prune, const char *name)
         sr_log(SR_LOG_WARN, "offsite", "cannot remove, ignoring", "target=%s reason=\"%s\"",
                prune->lane->config->name, err.text);
     }
+    return status == SR_OK || status == SR_NOT_FOUND;
 }
 
-static void remove_full(const struct prune *prune, uint64_t sequence, int64_t revision)
+/* One archive with what is said of it. An archive never goes while its manifest cannot: a restore
+ * would take it for lost. */
+static void remove_archive(const struct prune *prune, const struct sr_object_parts *parts)
 {
-    uint64_t cluster = prune->lane->ship->cluster_id;
     char name[SR_OBJECT_NAME_BYTES_MAX];
-    sr_object_name(cluster, SR_ARCHIVE_FULL, sequence, revision, SR_OBJECT_MANIFEST, name);
-    remove_object(prune, name);
-    sr_object_name(cluster, SR_ARCHIVE_FULL, sequence, revision, SR_OBJECT_ARCHIVE, name);
-    remove_object(prune, name);
-    sr_proof_name(cluster, sequence, name);
-    remove_object(prune, name);
-}
-
-/* Remove a batch, manifests before archives. */
-static void remove_batch(const struct batch *batch)
-{
-    for (int pass = 0; pass < 2; pass++) {
-        enum sr_object_type type = pass == 0 ? SR_OBJECT_MANIFEST : SR_OBJECT_ARCHIVE;
-        for (size_t i = 0; i < batch->count; i++) {
-            struct sr_object_parts parts;
-            if (sr_object_parse(batch->names[i], &parts) && parts.type == type) {
-                remove_object(batch->prune, batch->names[i]);
-            }
-        }
+    sr_proof_name(parts->cluster_id, parts->sequence, name);
+    if (parts->kind == SR_ARCHIVE_FULL && !remove_object(prune, name)) {
+        return;
     }
+    sr_object_name(parts->cluster_id, parts->kind, parts->sequence, parts->revision,
+                   SR_OBJECT_MANIFEST, name);
+    if (!remove_object(prune, name)) {
+        return;
+    }
+    sr_object_name(parts->cluster_id, parts->kind, parts->sequence, parts->revision,
+                   SR_OBJECT_ARCHIVE, name);
+    (void)remove_object(prune, name);
 }
 
 /* Remove what @each puts into a batch; once for as long as batches are full. */
@@ -93,18 +88,25 @@ static void remove_listed(const struct prune *prune, enum sr_archive_kind kind,
         uint64_t before = sr_counter_read(&prune->lane->metrics.pruned);
         batch->count = 0;
         (void)sr_target_list(prune->lane->target, prefix, each, batch, &err);
-        remove_batch(batch);
+        for (size_t i = 0; i < batch->count; i++) {
+            remove_archive(prune, &batch->archives[i]);
+        }
         removed = sr_counter_read(&prune->lane->metrics.pruned) - before;
     } while (batch->count == BATCH_MAX && removed > 0 &&
              !atomic_load(&prune->lane->ship->stopping));
     sr_free(batch);
 }
 
-static int take(struct batch *batch, const struct sr_target_object *object)
+static bool is_same(const struct sr_object_parts *a, const struct sr_object_parts *b)
 {
-    size_t size = strlen(object->name) + 1;
-    if (size <= sizeof(batch->names[0])) {
-        memcpy(batch->names[batch->count++], object->name, size);
+    return a->sequence == b->sequence && a->revision == b->revision;
+}
+
+/* Into the batch; an archive and its manifest, which is next to it, count as one. */
+static int take(struct batch *batch, const struct sr_object_parts *parts)
+{
+    if (batch->count == 0 || !is_same(&batch->archives[batch->count - 1], parts)) {
+        batch->archives[batch->count++] = *parts;
     }
     return batch->count == BATCH_MAX ? SR_LIMIT : SR_OK; /* ends the listing */
 }
@@ -129,6 +131,14 @@ static void decide(struct prune *prune)
     (void)sr_retention_decide(prune->lane->ship->config, prune->list, prune->count, prune->now_ms);
 }
 
+/* What the target does not let us remove yet. */
+static bool is_locked(const struct prune *prune, const struct sr_target_object *object)
+{
+    const struct sr_config_target *config = prune->lane->config;
+    return config->lock != SR_TARGET_LOCK_NONE &&
+           object->modified_ms + config->lock_days * DAY_MS >= prune->now_ms;
+}
+
 /* In no catalogue, and older than what is: nobody will ever complete it. */
 static int each_stray(void *arg, const struct sr_target_object *object, struct sr_err *err)
 {
@@ -143,18 +153,16 @@ static int each_stray(void *arg, const struct sr_target_object *object, struct s
                     parts.cluster_id == prune->lane->ship->cluster_id &&
                     parts.kind == SR_ARCHIVE_FULL && parts.sequence < chain->last_sequence &&
                     sr_offsite_entry(prune->record, target, parts.sequence) == NULL;
-    return is_stray ? take(batch, object) : SR_OK;
+    return is_stray && !is_locked(prune, object) ? take(batch, &parts) : SR_OK;
 }
 
 /* ---- Changes ---- */
 
 static bool is_old(const struct prune *prune, const struct sr_target_object *object)
 {
-    const struct sr_lane *lane = prune->lane;
-    uint64_t days = lane->ship->config->retention.changes_days;
-    uint64_t locked = lane->config->lock == SR_TARGET_LOCK_NONE ? 0 : lane->config->lock_days;
-    days = days > locked ? days : locked;
-    return object->modified_ms > 0 && object->modified_ms + days * DAY_MS < prune->now_ms;
+    uint64_t days = prune->lane->ship->config->retention.changes_days;
+    return object->modified_ms > 0 && object->modified_ms + days * DAY_MS < prune->now_ms &&
+           !is_locked(prune, object);
 }
 
 /* The oldest come first: the first one that stays ends the listing. */
@@ -173,7 +181,8 @@ static int each_change(void *arg, const struct sr_target_object *object, struct 
         return SR_LIMIT;
     }
     prune->changes_before = parts.sequence + 1;
-    if (parts.type == SR_OBJECT_ARCHIVE) {
+    /* Older ones have been told of as gone, by one that was killed before they were. */
+    if (parts.type == SR_OBJECT_ARCHIVE && parts.sequence >= chain->oldest_sequence) {
         prune->changes_objects++;
         prune->changes_bytes += object->size;
     }
@@ -188,7 +197,7 @@ static int each_old_change(void *arg, const struct sr_target_object *object, str
     if (!sr_object_parse(object->name, &parts) || parts.kind != SR_ARCHIVE_CHANGES) {
         return SR_OK;
     }
-    return parts.sequence < batch->prune->changes_before ? take(batch, object) : SR_LIMIT;
+    return parts.sequence < batch->prune->changes_before ? take(batch, &parts) : SR_LIMIT;
 }
 
 static void find_changes(struct prune *prune)
@@ -242,8 +251,12 @@ static void prune_all(struct prune *prune)
         return;
     }
     for (size_t i = 0; i < prune->count; i++) {
+        struct sr_object_parts parts = {.cluster_id = prune->lane->ship->cluster_id,
+                                        .kind = SR_ARCHIVE_FULL,
+                                        .sequence = prune->list[i].sequence,
+                                        .revision = prune->list[i].revision};
         if (!prune->list[i].keep) {
-            remove_full(prune, prune->list[i].sequence, prune->list[i].revision);
+            remove_archive(prune, &parts);
         }
     }
     if (prune->changes_before > 0) {

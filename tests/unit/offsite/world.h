@@ -23,7 +23,8 @@ enum kill_at {
     KILL_NEVER,
     KILL_AFTER_CLAIM,     /* nothing of it is there */
     KILL_BEFORE_COMPLETE, /* all of it is there, and nobody knows */
-    KILL_AFTER_COMPLETE   /* it counts, and the member does not know */
+    KILL_AFTER_COMPLETE,  /* it counts, and the member does not know */
+    KILL_AFTER_PRUNE      /* the catalogue says what is gone, and all of it is there */
 };
 
 struct member {
@@ -47,7 +48,8 @@ struct world {
     unsigned leader; /* number; 0: none */
     unsigned gone;   /* number of one that was removed from the cluster; 0: none */
     uint64_t now_ms;
-    unsigned claims; /* full ones that were granted */
+    uint64_t locked_until_ms; /* of what is shipped, as if the target had locked it */
+    unsigned claims;          /* full ones that were granted */
     unsigned kills;
 };
 
@@ -108,11 +110,15 @@ static inline enum sr_api_error world_change(void *arg, const Strongroom__Offsit
                     change->claim->kind == SR_ARCHIVE_FULL;
     bool is_complete = change->change_case == STRONGROOM__OFFSITE_CHANGE__CHANGE_COMPLETE &&
                        !change->complete->go_on;
+    bool is_prune = change->change_case == STRONGROOM__OFFSITE_CHANGE__CHANGE_PRUNE;
     if (is_complete && member->kill_at == KILL_BEFORE_COMPLETE) {
         world_kill(member);
     }
     if (member->dead) {
         return SR_API_STOPPED;
+    }
+    if (is_complete) {
+        change->complete->locked_until_ms = member->world->locked_until_ms;
     }
     enum sr_api_error error = world_apply(member->world, change);
     fixture_flush(&member->world->fixture);
@@ -120,6 +126,9 @@ static inline enum sr_api_error world_change(void *arg, const Strongroom__Offsit
     if (error == SR_API_NONE && is_claim && member->kill_at == KILL_AFTER_CLAIM) {
         world_kill(member);
     } else if (error == SR_API_NONE && is_complete && member->kill_at == KILL_AFTER_COMPLETE) {
+        world_kill(member);
+        return SR_API_STOPPED;
+    } else if (error == SR_API_NONE && is_prune && member->kill_at == KILL_AFTER_PRUNE) {
         world_kill(member);
         return SR_API_STOPPED;
     }
