@@ -228,6 +228,17 @@ static bool is_complete(const Strongroom__OffsiteComplete *done)
            done->size > 0 && (done->state_hash.len == 0 || done->state_hash.len == SR_SHA256_BYTES);
 }
 
+/* Whether @done is in the chain already: the same proposal once more, by a member that did not
+ * hear of the first. With go_on the claim still exists and has moved on to the next sequence,
+ * which is not what @done is about. */
+static bool is_repeated(const Strongroom__OffsiteChain *chain,
+                        const Strongroom__OffsiteComplete *done)
+{
+    return chain->last_manifest_sha256.len == done->manifest_sha256.len &&
+           memcmp(chain->last_manifest_sha256.data, done->manifest_sha256.data,
+                  done->manifest_sha256.len) == 0;
+}
+
 static enum sr_api_error change_complete(struct sr_offsite_draft *draft,
                                          const Strongroom__OffsiteComplete *done)
 {
@@ -240,6 +251,9 @@ static enum sr_api_error change_complete(struct sr_offsite_draft *draft,
         !sr_offsite_edit_chain(draft, draft->claim.target, draft->claim.kind) ||
         done->until_revision < draft->chain.until_revision) {
         return SR_API_OFFSITE_INVALID;
+    }
+    if (is_repeated(&draft->chain, done)) {
+        return SR_API_NONE;
     }
     if (draft->claim.kind == SR_ARCHIVE_FULL && draft->record.n_entry == SR_OFFSITE_ENTRIES_MAX) {
         return SR_API_OFFSITE_FULL;

@@ -62,14 +62,31 @@ bool lane_since(const struct sr_lane *lane, const Strongroom__OffsiteRecord *rec
     return true;
 }
 
-static bool is_full_due(const struct sr_lane *lane, const Strongroom__OffsiteRecord *record)
+/* Whether @newest has been known here for as long as lies between two of the schedule, although by
+ * this clock it is yet to be begun: a clock was wrong when it was, or is now. It is due then, as
+ * otherwise nothing would be for as long as the clock was ahead. */
+static bool is_due_by_patience(struct sr_lane *lane, const Strongroom__OffsiteEntry *newest,
+                               uint64_t wall_ms)
+{
+    const struct sr_schedule *schedule = &lane->ship->schedule;
+    uint64_t apart_ms = sr_schedule_next(schedule, wall_ms) - sr_schedule_last(schedule, wall_ms);
+    if (newest->sequence != lane->seen_sequence) {
+        lane->seen_sequence = newest->sequence;
+        lane->seen_ns = now_ns(lane);
+    }
+    return newest->begun_ms > wall_ms &&
+           now_ns(lane) - lane->seen_ns >= apart_ms * UINT64_C(1000000);
+}
+
+static bool is_full_due(struct sr_lane *lane, const Strongroom__OffsiteRecord *record)
 {
     const struct sr_ship *ship = lane->ship;
     const Strongroom__OffsiteEntry *newest = sr_offsite_newest(record, lane->config->name, false);
-    return atomic_load(&lane->wanted) ||
+    uint64_t wall_ms = ship->env.wall_ms(ship->env.arg);
+    bool patient = newest != NULL && is_due_by_patience(lane, newest, wall_ms);
+    return atomic_load(&lane->wanted) || patient ||
            (newest != NULL && newest->revision <= atomic_load(&lane->needed_beyond)) ||
-           sr_schedule_due(&ship->schedule, newest == NULL ? 0 : newest->begun_ms,
-                           ship->env.wall_ms(ship->env.arg));
+           sr_schedule_due(&ship->schedule, newest == NULL ? 0 : newest->begun_ms, wall_ms);
 }
 
 static bool are_changes_due(struct sr_lane *lane, const Strongroom__OffsiteRecord *record)
@@ -145,6 +162,11 @@ static enum sr_api_error propose_claim(struct sr_lane *lane, const Strongroom__O
 static bool claim(struct sr_lane *lane, const Strongroom__OffsiteClaim *before)
 {
     enum sr_api_error error = propose_claim(lane, before);
+    if (error == SR_API_OFFSITE_FULL) {
+        lane_back_off(lane, SR_SHIP_RECORD, sr_api_error_text(error));
+        sr_lane_prune(lane);
+        return false;
+    }
     if (error != SR_API_NONE) {
         sr_log(SR_LOG_DEBUG, "offsite", "no claim", "target=%s kind=%c reason=\"%s\"",
                lane->config->name, lane->kind, sr_api_error_text(error));
@@ -218,7 +240,9 @@ void sr_lane_step(struct sr_lane *lane)
 void sr_lane_renew(struct sr_lane *lane)
 {
     unsigned long long number = atomic_load(&lane->claim_number);
-    if (number == 0) {
+    bool idle = sr_gauge_read(&lane->metrics.shipping) == 0;
+    /* Who has a claim from one shipment to the next, and may not ship any more, lets it go. */
+    if (number == 0 || (idle && lane->ship->env.rank(lane->ship->env.arg) == SR_RANK_NONE)) {
         return;
     }
     Strongroom__OffsiteChange change = STRONGROOM__OFFSITE_CHANGE__INIT;

@@ -43,12 +43,15 @@ struct sr_lane {
     /* The lane's own. */
     uint64_t token; /* that our claims are known by */
     struct sr_offsite_watch watch;
+    uint64_t spent_sequence; /* something failed under it, and may lie at the target: never again */
     bool probed;
     atomic_bool compacted; /* changes: LMDB has no more what follows the last ones */
     unsigned failures_in_row;
     uint64_t not_before_ns; /* after a failure */
     uint64_t due_since_ns;  /* 0: nothing is due */
     uint64_t last_look_ns;  /* changes */
+    uint64_t seen_sequence; /* full: the newest in the catalogue, */
+    uint64_t seen_ns;       /* since when it has been known here */
 };
 
 /* Opens the target, without connecting to it. SR_INVALID, SR_REFUSED, SR_NOT_FOUND. */

@@ -15,6 +15,10 @@ bool lane_since(const struct sr_lane *lane, const Strongroom__OffsiteRecord *rec
 
 enum sr_api_error lane_propose(const struct sr_lane *lane, Strongroom__OffsiteChange *change);
 
+/* It has failed, for @reason, which @text says in a sentence: counted, logged, and not tried again
+ * for longer each time. */
+void lane_back_off(struct sr_lane *lane, enum sr_ship_reason reason, const char *text);
+
 /* Ship what is due with @claim, which is ours, and end the claim, or keep it. */
 void lane_ship(struct sr_lane *lane, const Strongroom__OffsiteRecord *record,
                const Strongroom__OffsiteClaim *claim);

@@ -82,9 +82,7 @@ static void give_back(struct sr_lane *lane, uint64_t number, const char *reason)
     (void)lane_propose(lane, &change); /* otherwise it ends by not being renewed */
 }
 
-/* And this one waits for longer each time. */
-static void fail(struct sr_lane *lane, uint64_t number, enum sr_ship_reason reason,
-                 const struct sr_err *err)
+void lane_back_off(struct sr_lane *lane, enum sr_ship_reason reason, const char *text)
 {
     const struct sr_ship *ship = lane->ship;
     uint64_t wait_ns = ship->config->claim_timeout_ms * UINT64_C(1000000) / 6;
@@ -93,27 +91,61 @@ static void fail(struct sr_lane *lane, uint64_t number, enum sr_ship_reason reas
         ship->env.monotonic_ns(ship->env.arg) + (wait_ns << lane->failures_in_row);
     lane->failures_in_row += lane->failures_in_row < 6 ? 1 : 0;
     sr_log(SR_LOG_WARN, "offsite", "shipment failed", "target=%s kind=%c class=%s reason=\"%s\"",
-           lane->config->name, lane->kind, sr_ship_reason_text(reason), err->text);
+           lane->config->name, lane->kind, sr_ship_reason_text(reason), text);
+}
+
+static void fail(struct sr_lane *lane, const struct sr_shipment *shipment, uint64_t number,
+                 enum sr_ship_reason reason, const struct sr_err *err)
+{
+    lane->spent_sequence = shipment->sequence;
+    lane_back_off(lane, reason, err->text);
     give_back(lane, number, err->text);
 }
 
 /* ---- Into the catalogue ---- */
 
-static bool is_completed(const struct sr_lane *lane, const struct sr_shipment *shipment)
+/* What the record, as applied here, says of a shipment. */
+enum fate {
+    NOT_IN_IT, /* nothing of its sequence, or of a later one, was completed */
+    IN_IT,     /* it counts */
+    PASSED     /* others came after it: whether it was completed before them does not show */
+};
+
+static bool is_hash(const struct sr_shipment *shipment, const ProtobufCBinaryData *hash)
+{
+    return hash->len == SR_MANIFEST_HASH_BYTES &&
+           memcmp(hash->data, shipment->manifest_sha256, SR_MANIFEST_HASH_BYTES) == 0;
+}
+
+static enum fate fate_in(const struct sr_lane *lane, const struct sr_shipment *shipment,
+                         const Strongroom__OffsiteRecord *record)
+{
+    const char *name = lane->config->name;
+    const Strongroom__OffsiteChain *chain = sr_offsite_chain(record, name, lane->kind);
+    const Strongroom__OffsiteEntry *entry = sr_offsite_entry(record, name, shipment->sequence);
+    if (lane->kind == SR_ARCHIVE_FULL && entry != NULL &&
+        is_hash(shipment, &entry->manifest_sha256)) {
+        return IN_IT;
+    }
+    if (chain == NULL || chain->last_sequence < shipment->sequence) {
+        return NOT_IN_IT;
+    }
+    return chain->last_sequence == shipment->sequence &&
+                   is_hash(shipment, &chain->last_manifest_sha256)
+               ? IN_IT
+               : PASSED;
+}
+
+static enum fate fate_of(const struct sr_lane *lane, const struct sr_shipment *shipment)
 {
     struct sr_err err = {0};
     Strongroom__OffsiteRecord *record = NULL;
     if (sr_store_offsite(lane->ship->store, &record, &err) != SR_OK) {
-        return false;
+        return PASSED;
     }
-    const Strongroom__OffsiteChain *chain =
-        sr_offsite_chain(record, lane->config->name, lane->kind);
-    bool is = chain != NULL && chain->last_sequence == shipment->sequence &&
-              chain->last_manifest_sha256.len == SR_MANIFEST_HASH_BYTES &&
-              memcmp(chain->last_manifest_sha256.data, shipment->manifest_sha256,
-                     SR_MANIFEST_HASH_BYTES) == 0;
+    enum fate fate = fate_in(lane, shipment, record);
     strongroom__offsite_record__free_unpacked(record, NULL);
-    return is;
+    return fate;
 }
 
 static bool is_decided(enum sr_api_error error)
@@ -128,7 +160,8 @@ static ProtobufCBinaryData bytes_of(uint8_t *data, size_t size)
     return (ProtobufCBinaryData){.data = data, .len = size};
 }
 
-/* SR_REFUSED: it certainly is not in the catalogue. SR_CLOSED: the node stops, nobody knows. */
+/* SR_REFUSED: it will not be in the catalogue any more; whether it ever was, fate_of says.
+ * SR_CLOSED: the node stops, nobody knows. */
 static int complete(const struct sr_lane *lane, struct sr_shipment *shipment, uint64_t number,
                     bool go_on, struct sr_err *err)
 {
@@ -149,7 +182,7 @@ static int complete(const struct sr_lane *lane, struct sr_shipment *shipment, ui
     done.go_on = go_on;
     for (;;) {
         enum sr_api_error error = lane_propose(lane, &change);
-        if (error == SR_API_NONE || is_completed(lane, shipment)) {
+        if (error == SR_API_NONE || fate_of(lane, shipment) == IN_IT) {
             return SR_OK;
         }
         if (is_decided(error)) {
@@ -223,7 +256,9 @@ static void note_success(struct sr_lane *lane, const struct sr_shipment *shipmen
            shipment->info.header.revision, shipment->info.bytes, duration_ms);
 }
 
-static void finish(struct sr_lane *lane, struct sr_shipment *shipment, uint64_t number)
+/* Put it into the catalogue. What is not in there is removed, unless an earlier proposal of ours,
+ * whose outcome we did not hear, may have put it there before others went on: they build on it. */
+static int finish(struct sr_lane *lane, struct sr_shipment *shipment, uint64_t number)
 {
     const struct sr_ship *ship = lane->ship;
     struct sr_err err = {0};
@@ -235,15 +270,16 @@ static void finish(struct sr_lane *lane, struct sr_shipment *shipment, uint64_t 
             atomic_store(&lane->claim_number, 0);
         }
         note_success(lane, shipment);
-        return;
-    }
-    if (status == SR_REFUSED) {
-        sr_shipment_undo(shipment);
-        fail(lane, number, SR_SHIP_RECORD, &err);
+    } else if (status == SR_REFUSED) {
+        if (fate_of(lane, shipment) == NOT_IN_IT) {
+            sr_shipment_undo(shipment);
+        }
+        fail(lane, shipment, number, SR_SHIP_RECORD, &err);
         sr_lane_prune(lane); /* it may have been full */
-        return;
+    } else {
+        atomic_store(&lane->claim_number, 0);
     }
-    atomic_store(&lane->claim_number, 0);
+    return status;
 }
 
 static bool is_compacted(const struct sr_lane *lane, const struct sr_shipment *shipment, int status)
@@ -258,12 +294,12 @@ static void give_up(struct sr_lane *lane, const struct sr_shipment *shipment, ui
     if (is_stopping(lane)) {
         give_back(lane, number, "the member that shipped it stops");
     } else if (atomic_load(&lane->lost)) {
-        fail(lane, number, SR_SHIP_CLAIM, err);
+        fail(lane, shipment, number, SR_SHIP_CLAIM, err);
     } else if (is_compacted(lane, shipment, status)) {
         atomic_store(&lane->full->needed_beyond, shipment->since);
-        fail(lane, number, SR_SHIP_COMPACTED, err);
+        fail(lane, shipment, number, SR_SHIP_COMPACTED, err);
     } else {
-        fail(lane, number, shipment->blames_put ? reason_of(status) : SR_SHIP_STORE, err);
+        fail(lane, shipment, number, shipment->blames_put ? reason_of(status) : SR_SHIP_STORE, err);
         if (status == SR_NO_SPACE && shipment->blames_put && lane->kind == SR_ARCHIVE_FULL) {
             tidy(lane);
         }
@@ -288,10 +324,9 @@ static bool begins_anew(struct sr_lane *lane, struct sr_shipment *shipment, int 
     return lane_since(lane, shipment->record, &shipment->since) && shipment->since > refused;
 }
 
-static void ship_it(struct sr_lane *lane, struct sr_shipment *shipment, uint64_t number)
+static int ship_it(struct sr_lane *lane, struct sr_shipment *shipment, uint64_t number)
 {
     struct sr_err err = {0};
-    bool wanted = atomic_exchange(&lane->wanted, false);
     int status = probe(lane, &err);
     shipment->blames_put = status != SR_OK;
     if (status == SR_OK) {
@@ -301,13 +336,24 @@ static void ship_it(struct sr_lane *lane, struct sr_shipment *shipment, uint64_t
         status = sr_shipment_make(shipment, &err);
     }
     if (status == SR_OK) {
-        finish(lane, shipment, number);
-    } else if (!has_nothing(lane, shipment, status)) {
+        return finish(lane, shipment, number);
+    }
+    if (!has_nothing(lane, shipment, status)) {
         give_up(lane, shipment, number, status, &err);
     }
+    return status;
+}
+
+/* Who asks for a snapshot gets one that has what was there when it was asked for. */
+static int ship_what_is_wanted(struct sr_lane *lane, struct sr_shipment *shipment, uint64_t number)
+{
+    bool wanted = atomic_exchange(&lane->wanted, false);
+    await_flush(lane);
+    int status = ship_it(lane, shipment, number);
     if (wanted && status != SR_OK) {
         atomic_store(&lane->wanted, true);
     }
+    return status;
 }
 
 void lane_ship(struct sr_lane *lane, const Strongroom__OffsiteRecord *record,
@@ -328,15 +374,16 @@ void lane_ship(struct sr_lane *lane, const Strongroom__OffsiteRecord *record,
     if (lane->kind == SR_ARCHIVE_CHANGES && !lane_since(lane, record, &shipment.since)) {
         return;
     }
-    if (lane->kind == SR_ARCHIVE_FULL) {
-        await_flush(lane);
+    if (claim->sequence == lane->spent_sequence) {
+        give_back(lane, claim->number, "what it shipped failed, and the claim was not given back");
+        return;
     }
     atomic_store(&lane->metrics.put_bytes, 0);
     sr_gauge_set(&lane->metrics.shipping, 1);
-    uint64_t before = sr_counter_read(&lane->metrics.shipped);
-    ship_it(lane, &shipment, claim->number);
+    int status = lane->kind == SR_ARCHIVE_FULL ? ship_what_is_wanted(lane, &shipment, claim->number)
+                                               : ship_it(lane, &shipment, claim->number);
     sr_gauge_set(&lane->metrics.shipping, 0);
-    if (lane->kind == SR_ARCHIVE_FULL && sr_counter_read(&lane->metrics.shipped) > before) {
+    if (lane->kind == SR_ARCHIVE_FULL && status == SR_OK) {
         tidy(lane);
         if (ship->env.shipped != NULL) {
             ship->env.shipped(ship->env.arg, lane->config->name, shipment.sequence);

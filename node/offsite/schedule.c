@@ -4,6 +4,8 @@
 #include "base/check.h"
 
 #define DAY_MS UINT64_C(86400000)
+/* A clock that was never set says 1970: nothing is on the schedule before it has been. */
+#define EARLIEST_MS (8 * DAY_MS)
 
 /* So that clusters whose ids are close are not moved by close spans. */
 static uint64_t scatter(uint64_t id)
@@ -57,7 +59,9 @@ static uint64_t next_time(const struct sr_schedule *schedule, uint64_t at_ms)
 
 uint64_t sr_schedule_last(const struct sr_schedule *schedule, uint64_t now_ms)
 {
-    sr_check(now_ms > 2 * DAY_MS);
+    if (now_ms < EARLIEST_MS) {
+        return 0;
+    }
     uint64_t at_ms = now_ms - schedule->shift_ms;
     uint64_t time_ms =
         schedule->times_count > 0 ? last_time(schedule, at_ms) : at_ms - at_ms % schedule->every_ms;
@@ -66,8 +70,7 @@ uint64_t sr_schedule_last(const struct sr_schedule *schedule, uint64_t now_ms)
 
 uint64_t sr_schedule_next(const struct sr_schedule *schedule, uint64_t now_ms)
 {
-    sr_check(now_ms > 2 * DAY_MS);
-    uint64_t at_ms = now_ms - schedule->shift_ms;
+    uint64_t at_ms = (now_ms > EARLIEST_MS ? now_ms : EARLIEST_MS) - schedule->shift_ms;
     uint64_t time_ms = schedule->times_count > 0
                            ? next_time(schedule, at_ms)
                            : at_ms - at_ms % schedule->every_ms + schedule->every_ms;
@@ -76,7 +79,7 @@ uint64_t sr_schedule_next(const struct sr_schedule *schedule, uint64_t now_ms)
 
 bool sr_schedule_due(const struct sr_schedule *schedule, uint64_t begun_ms, uint64_t now_ms)
 {
-    return begun_ms < sr_schedule_last(schedule, now_ms);
+    return begun_ms == 0 || begun_ms < sr_schedule_last(schedule, now_ms);
 }
 
 unsigned sr_schedule_missed(const struct sr_schedule *schedule, uint64_t begun_ms, uint64_t now_ms,

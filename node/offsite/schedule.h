@@ -26,7 +26,7 @@ struct sr_schedule {
 /* Of a valid configuration. */
 void sr_schedule_init(struct sr_schedule *schedule, const struct sr_config_offsite *config,
                       uint64_t cluster_id);
-/* The last time at or before @now_ms, and the first one after it. */
+/* The last time at or before @now_ms, 0 when the clock was never set; the first one after it. */
 uint64_t sr_schedule_last(const struct sr_schedule *schedule, uint64_t now_ms);
 uint64_t sr_schedule_next(const struct sr_schedule *schedule, uint64_t now_ms);
 /* Whether one is due at @now_ms when the last good one was begun at @begun_ms; 0: there is none,

@@ -152,6 +152,21 @@ static void test_a_clock_that_was_set_back_ships_nothing_twice(void **state)
     assert_true(sr_schedule_due(&schedule, 0, MIDNIGHT));
 }
 
+static void test_a_clock_that_was_never_set(void **state)
+{
+    struct sr_schedule schedules[] = {at_times(0, 7), every(7 * DAY, 0, 1)};
+    (void)state;
+    for (size_t i = 0; i < sizeof(schedules) / sizeof(schedules[0]); i++) {
+        for (uint64_t now_ms = 1; now_ms < 8 * DAY; now_ms += 7 * HOUR) {
+            assert_true(sr_schedule_due(&schedules[i], 0, now_ms)); /* the first one of all */
+            assert_false(sr_schedule_due(&schedules[i], now_ms, now_ms + HOUR));
+            assert_false(sr_schedule_due(&schedules[i], MIDNIGHT, now_ms));
+            assert_true(sr_schedule_next(&schedules[i], now_ms) > now_ms);
+            assert_true(sr_schedule_last(&schedules[i], now_ms) <= now_ms);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -162,6 +177,7 @@ int main(void)
         cmocka_unit_test(test_missed_ones_are_made_up_for),
         cmocka_unit_test(test_one_that_takes_longer_than_the_span),
         cmocka_unit_test(test_a_clock_that_was_set_back_ships_nothing_twice),
+        cmocka_unit_test(test_a_clock_that_was_never_set),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,6 +35,11 @@ struct member {
     struct sr_lane changes;
     enum kill_at kill_at;
     bool dead;
+    bool learns;             /* may not ship */
+    uint64_t clock_ahead_ms; /* its wall clock is wrong by */
+    /* Stands in the way of what it proposes; true: that is all, *ret is what it hears. NULL: no. */
+    bool (*intercept)(struct member *member, const Strongroom__OffsiteChange *change,
+                      enum sr_api_error *ret);
 };
 
 struct world {
@@ -57,7 +62,8 @@ struct world {
 
 static inline uint64_t world_wall_ms(void *arg)
 {
-    return ((struct member *)arg)->world->now_ms;
+    const struct member *member = arg;
+    return member->world->now_ms + member->clock_ahead_ms;
 }
 
 static inline uint64_t world_monotonic_ns(void *arg)
@@ -68,9 +74,9 @@ static inline uint64_t world_monotonic_ns(void *arg)
 static inline enum sr_ship_rank world_rank(void *arg)
 {
     const struct member *member = arg;
-    return member->world->leader == 0                ? SR_RANK_NONE
-           : member->world->leader == member->number ? SR_RANK_LEADER
-                                                     : SR_RANK_FOLLOWER;
+    return member->world->leader == 0 || member->learns ? SR_RANK_NONE
+           : member->world->leader == member->number    ? SR_RANK_LEADER
+                                                        : SR_RANK_FOLLOWER;
 }
 
 static inline bool world_is_member(void *arg, uint64_t member)
@@ -119,6 +125,10 @@ static inline enum sr_api_error world_change(void *arg, const Strongroom__Offsit
     }
     if (is_complete) {
         change->complete->locked_until_ms = member->world->locked_until_ms;
+    }
+    enum sr_api_error intercepted = SR_API_NONE;
+    if (member->intercept != NULL && member->intercept(member, change, &intercepted)) {
+        return intercepted;
     }
     enum sr_api_error error = world_apply(member->world, change);
     fixture_flush(&member->world->fixture);

@@ -78,7 +78,8 @@ static inline Strongroom__Command *complete(uint64_t number, int64_t revision)
     strongroom__offsite_complete__init(done);
     done->number = number;
     done->archive_id = filled((uint8_t)number, SR_ARCHIVE_ID_BYTES);
-    done->manifest_sha256 = filled((uint8_t)revision, 32);
+    done->manifest_sha256 = filled((uint8_t)revision, 32); /* of no two the same */
+    memcpy(done->manifest_sha256.data, &number, sizeof(number));
     done->until_revision = revision;
     done->index = (uint64_t)revision + 5;
     done->size = 100;

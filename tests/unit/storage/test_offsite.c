@@ -214,6 +214,23 @@ static void changes_go_on_under_one_claim(void **state)
     assert_offsite(fixture, "epoch 9: chain a/C claimed 4 last 4@31 from 4, 1 of 100 B;");
 }
 
+/* A member that did not hear of the first proposes it again: with go_on the claim is still there,
+ * and has moved on to the sequence of what comes next. */
+static void a_completion_that_comes_twice_counts_once(void **state)
+{
+    struct fixture *fixture = *state;
+    char before[4096];
+    applied(fixture, init_offsite(3));
+    applied(fixture, claim("a", CHANGES, 5, 1));
+    applied(fixture, going_on(complete(1, 10)));
+    (void)snprintf(before, sizeof(before), "%s", offsite_text(fixture));
+    assert_non_null(strstr(before, "claim a/C 1 by 5 r1 s2; chain a/C claimed 2 last 1@10"));
+    applied(fixture, going_on(complete(1, 10)));
+    assert_offsite(fixture, before);
+    applied(fixture, complete(1, 10));
+    assert_offsite(fixture, before);
+}
+
 static void a_shipment_is_checked(void **state)
 {
     struct fixture *fixture = *state;
@@ -688,6 +705,7 @@ int main(void)
         TEST(targets_are_bounded),
         cmocka_unit_test(a_watch_tells_an_abandoned_claim),
         TEST(changes_go_on_under_one_claim),
+        TEST(a_completion_that_comes_twice_counts_once),
         TEST(a_shipment_is_checked),
         TEST(a_failure_is_noted_until_the_next_success),
         TEST(drills_are_noted),

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What lanes do when the log answers late, or not at all, and when clocks are wrong: what counts is
+ * never taken back, and no number is used twice.
+ */
+#include "tests/unit/offsite/world.h"
+
+static void put_some(struct world *world, unsigned count)
+{
+    static unsigned made;
+    for (unsigned i = 0; i < count; i++) {
+        char key[32];
+        (void)snprintf(key, sizeof(key), "key-%u", made++);
+        applied(&world->fixture, put_text(key, "value"));
+        sr_arena_reset(&commands_arena);
+    }
+    fixture_flush(&world->fixture);
+}
+
+static bool is_of(const Strongroom__OffsiteChange *change, enum sr_archive_kind kind)
+{
+    return change->change_case == STRONGROOM__OFFSITE_CHANGE__CHANGE_CLAIM &&
+           change->claim->kind == (uint32_t)kind;
+}
+
+/* The only one alive is @number, who does not lead. */
+static struct member *alone(struct world *world, unsigned number)
+{
+    for (unsigned i = 0; i < 3; i++) {
+        world->members[i].dead = i + 1 != number;
+    }
+    world->leader = number == 1 ? 2 : 1;
+    return &world->members[number - 1];
+}
+
+static size_t manifests(struct world *world, enum sr_archive_kind kind, size_t *ret_chained)
+{
+    return world_check_manifests(world, kind, ret_chained);
+}
+
+/* ---- Completions whose outcome is not heard ---- */
+
+static Strongroom__OffsiteChange *kept; /* proposed, on its way */
+
+static void keep_for_later(const Strongroom__OffsiteChange *change)
+{
+    size_t size = strongroom__offsite_change__get_packed_size(change);
+    uint8_t *packed = sr_alloc(size);
+    (void)strongroom__offsite_change__pack(change, packed);
+    kept = strongroom__offsite_change__unpack(NULL, size, packed);
+    assert_non_null(kept);
+    sr_free(packed);
+}
+
+static void apply_kept(struct world *world)
+{
+    assert_int_equal(world_apply(world, kept), SR_API_NONE);
+    fixture_flush(&world->fixture);
+    strongroom__offsite_change__free_unpacked(kept, NULL);
+    kept = NULL;
+}
+
+/* The first completion is in the log when the second is proposed. */
+static bool complete_late(struct member *member, const Strongroom__OffsiteChange *change,
+                          enum sr_api_error *ret)
+{
+    if (change->change_case != STRONGROOM__OFFSITE_CHANGE__CHANGE_COMPLETE) {
+        return false;
+    }
+    if (kept != NULL) {
+        apply_kept(member->world);
+        member->intercept = NULL;
+        return false;
+    }
+    keep_for_later(change);
+    *ret = SR_API_TIMED_OUT;
+    return true;
+}
+
+static void test_a_completion_that_is_proposed_twice_counts_once(void **state)
+{
+    struct world *world = world_open(DAY);
+    struct member *member = alone(world, 2);
+    (void)state;
+    world_run(world, 5 * SECOND, SECOND);
+    for (unsigned i = 0; i < 3; i++) {
+        put_some(world, 2);
+        member->intercept = complete_late;
+        world_run(world, 15 * SECOND, SECOND);
+        assert_null(member->intercept);
+    }
+    size_t chained = 0;
+    assert_int_equal(manifests(world, SR_ARCHIVE_CHANGES, &chained), 3);
+    assert_int_equal(chained, 3);
+    Strongroom__OffsiteRecord *record = world_record(world);
+    const Strongroom__OffsiteChain *chain = sr_offsite_chain(record, "far", SR_ARCHIVE_CHANGES);
+    assert_int_equal(chain->completed, 3);
+    assert_int_equal(chain->last_sequence, 3);
+    world_record_free(record);
+    world_close(world);
+}
+
+/* The first completion is applied, and then others take over and go on, before the second. */
+static bool complete_and_be_succeeded(struct member *member,
+                                      const Strongroom__OffsiteChange *change,
+                                      enum sr_api_error *ret)
+{
+    struct world *world = member->world;
+    if (change->change_case != STRONGROOM__OFFSITE_CHANGE__CHANGE_COMPLETE) {
+        return false;
+    }
+    if (kept == NULL) {
+        keep_for_later(change);
+        *ret = SR_API_TIMED_OUT;
+        return true;
+    }
+    member->intercept = NULL;
+    apply_kept(world);
+    member->dead = true;
+    world->members[2].dead = false;
+    world->members[2].full.wanted = true;
+    for (unsigned i = 0; i < 6; i++) {
+        put_some(world, 2);
+        world_run(world, 15 * SECOND, SECOND);
+    }
+    member->dead = false;
+    return false;
+}
+
+static void check_succeeded(enum sr_archive_kind kind, unsigned completions)
+{
+    struct world *world = world_open(DAY);
+    struct member *member = alone(world, 2);
+    size_t chained = 0;
+    if (kind == SR_ARCHIVE_CHANGES) {
+        world_run(world, 5 * SECOND, SECOND);
+        put_some(world, 2);
+    }
+    member->intercept = complete_and_be_succeeded;
+    world_run(world, 15 * SECOND, SECOND);
+    assert_null(member->intercept);
+    world_run(world, MINUTE, SECOND);
+    size_t there = manifests(world, kind, &chained);
+    assert_true(there >= completions);
+    assert_int_equal(chained, there); /* nothing is missing, from the first one on */
+    Strongroom__OffsiteRecord *record = world_record(world);
+    assert_int_equal(sr_offsite_chain(record, "far", kind)->completed, there);
+    world_record_free(record);
+    world_close(world);
+}
+
+static void test_what_counts_is_not_taken_back_by_who_did_not_hear_of_it(void **state)
+{
+    (void)state;
+    check_succeeded(SR_ARCHIVE_FULL, 2);
+    check_succeeded(SR_ARCHIVE_CHANGES, 3);
+}
+
+/* ---- Claims that cannot be given back ---- */
+
+static unsigned refused;
+
+/* The claim cannot be given back, and the manifest of what failed cannot be removed. */
+static bool lose_failures(struct member *member, const Strongroom__OffsiteChange *change,
+                          enum sr_api_error *ret)
+{
+    (void)member;
+    *ret = SR_API_TIMED_OUT;
+    if (change->change_case == STRONGROOM__OFFSITE_CHANGE__CHANGE_FAIL && refused < 3) {
+        refused++;
+        return true;
+    }
+    return false;
+}
+
+static void test_nothing_is_shipped_twice_under_one_number(void **state)
+{
+    struct world *world = world_open(DAY);
+    struct member *member = alone(world, 2);
+    char away[80];
+    (void)state;
+    (void)snprintf(away, sizeof(away), "%s-away", world->dir);
+    refused = 0;
+    member->intercept = lose_failures;
+    assert_int_equal(rename(world->dir, away), 0);
+    world_run(world, 2 * SECOND, SECOND);
+    assert_int_equal(refused, 1);
+    assert_int_equal(rename(away, world->dir), 0);
+    world_run(world, MINUTE, SECOND);
+    assert_int_equal(refused, 3);
+    Strongroom__OffsiteRecord *record = world_record(world);
+    assert_int_equal(record->n_entry, 1);
+    assert_int_equal(record->entry[0]->sequence, 2);
+    world_record_free(record);
+    world_close(world);
+}
+
+/* A member that has the claim for changes only learns from now on. */
+static void test_who_may_not_ship_any_more_lets_its_claim_go(void **state)
+{
+    struct world *world = world_open(DAY);
+    struct member *member = alone(world, 2);
+    (void)state;
+    world_run(world, 5 * SECOND, SECOND);
+    put_some(world, 2);
+    world_run(world, 15 * SECOND, SECOND);
+    Strongroom__OffsiteRecord *record = world_record(world);
+    assert_int_equal(sr_offsite_claim(record, "far", SR_ARCHIVE_CHANGES)->member_id, 2);
+    world_record_free(record);
+    member->learns = true;
+    world->members[2].dead = false;
+    put_some(world, 2);
+    world_run(world, MINUTE, SECOND);
+    record = world_record(world);
+    const Strongroom__OffsiteChain *chain = sr_offsite_chain(record, "far", SR_ARCHIVE_CHANGES);
+    assert_int_equal(chain->until_revision, sr_store_revision(world->fixture.store));
+    assert_int_equal(sr_offsite_claim(record, "far", SR_ARCHIVE_CHANGES)->member_id, 3);
+    world_record_free(record);
+    world_close(world);
+}
+
+/* ---- Clocks ---- */
+
+static size_t entries(struct world *world)
+{
+    Strongroom__OffsiteRecord *record = world_record(world);
+    size_t count = record->n_entry;
+    world_record_free(record);
+    return count;
+}
+
+/* One was shipped by a clock that was a year ahead, and is right now. */
+static void test_a_clock_that_was_ahead_does_not_end_the_shipping(void **state)
+{
+    struct world *world = world_open(4 * HOUR);
+    struct member *member = alone(world, 2);
+    (void)state;
+    member->clock_ahead_ms = 365 * DAY;
+    world_run(world, MINUTE, SECOND);
+    assert_int_equal(entries(world), 1);
+    member->clock_ahead_ms = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        world->members[i].dead = false;
+    }
+    world_run(world, 4 * HOUR - MINUTE, 10 * SECOND);
+    assert_int_equal(entries(world), 1); /* no hurry: there is one */
+    world_run(world, 2 * MINUTE, SECOND);
+    assert_int_equal(entries(world), 2);
+    world_run(world, DAY, 10 * SECOND);
+    assert_int_equal(entries(world), 2 + 6);
+    world_close(world);
+}
+
+/* While it is ahead, what it ships is not answered by shipping at once. */
+static void test_two_clocks_do_not_drive_each_other(void **state)
+{
+    struct world *world = world_open(4 * HOUR);
+    (void)state;
+    world->members[1].clock_ahead_ms = 365 * DAY;
+    world_run(world, DAY, 10 * SECOND);
+    assert_in_range(entries(world), 6, 14);
+    world_close(world);
+}
+
+/* ---- A catalogue that is full ---- */
+
+static unsigned claims_refused;
+
+static bool refuse_claims(struct member *member, const Strongroom__OffsiteChange *change,
+                          enum sr_api_error *ret)
+{
+    (void)member;
+    *ret = SR_API_OFFSITE_FULL;
+    claims_refused += is_of(change, SR_ARCHIVE_FULL);
+    return is_of(change, SR_ARCHIVE_FULL);
+}
+
+static void test_a_full_catalogue_is_said_and_pruned(void **state)
+{
+    struct world *world = world_open(HOUR);
+    struct member *member = alone(world, 2);
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        world_run(world, HOUR, 20 * SECOND);
+    }
+    assert_in_range(entries(world), 4, 5);
+    world->config.retention.last = 2;
+    claims_refused = 0;
+    member->intercept = refuse_claims;
+    world_run(world, 2 * HOUR, 10 * SECOND);
+    assert_int_equal(entries(world), 2);
+    assert_in_range(claims_refused, 2, 40); /* later each time */
+    assert_int_equal(sr_counter_read(&member->full.metrics.failed[SR_SHIP_RECORD]), claims_refused);
+    world_close(world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_completion_that_is_proposed_twice_counts_once),
+        cmocka_unit_test(test_what_counts_is_not_taken_back_by_who_did_not_hear_of_it),
+        cmocka_unit_test(test_nothing_is_shipped_twice_under_one_number),
+        cmocka_unit_test(test_who_may_not_ship_any_more_lets_its_claim_go),
+        cmocka_unit_test(test_a_clock_that_was_ahead_does_not_end_the_shipping),
+        cmocka_unit_test(test_two_clocks_do_not_drive_each_other),
+        cmocka_unit_test(test_a_full_catalogue_is_said_and_pruned),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
