@@ -59,8 +59,10 @@ struct sr_plan {
     char fingerprint[SR_FINGERPRINT_CHARS + 1]; /* who signed all of it */
     struct sr_manifest **full;                  /* full archives on the chain, ascending */
     size_t full_count;
+    size_t full_opened;           /* those that are not on the chain are behind */
     struct sr_manifest **changes; /* those that were looked at: ascending */
     size_t changes_count;
+    size_t changes_opened;
     int64_t reach_revision; /* what all that is there reaches */
     uint64_t reach_ms;      /* when that was written; 0: not known */
 

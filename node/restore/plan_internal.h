@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Between the files of a plan.
+ */
+#ifndef SR_NODE_RESTORE_PLAN_INTERNAL_H
+#define SR_NODE_RESTORE_PLAN_INTERNAL_H
+
+#include "base/buf.h"
+#include "node/restore/plan.h"
+
+struct sr_planning {
+    struct sr_target *target;
+    const struct sr_plan_wish *wish;
+    struct sr_plan *plan;
+    struct sr_buf listed;         /* struct sr_object_parts: manifests of all clusters */
+    struct sr_object_parts *full; /* of the cluster, by sequence; into listed */
+    size_t full_count;
+    struct sr_object_parts *changes;
+    size_t changes_count;
+};
+
+void sr_plan_note(struct sr_plan *plan, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* plan_list.c: what is there, by names, and which cluster is meant. */
+int sr_plan_list(struct sr_planning *planning, struct sr_err *err);
+/* Fetch and open the manifest named by @parts. One that is gone since it was listed, or is left out
+ * by the wish to salvage, is SR_OK, and *ret stays NULL. */
+int sr_plan_open(struct sr_planning *planning, const struct sr_object_parts *parts,
+                 struct sr_manifest **ret, struct sr_err *err);
+/* The chain of @list: leaves in front those that may be used, and says how many. @from: of the
+ * first of the list, whether there are older ones that were not opened. */
+int sr_plan_chain(struct sr_planning *planning, struct sr_manifest **list, size_t count,
+                  bool has_older, size_t *ret_count, struct sr_err *err);
+
+#endif
