@@ -19,6 +19,7 @@ int command_recover(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_drain(int argc, char **argv);
 int command_move_leader(int argc, char **argv);
+int command_restore(int argc, char **argv);
 int command_snapshot(int argc, char **argv);
 
 #endif

@@ -2,6 +2,7 @@
 #include "node/restore/plan.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -15,8 +16,8 @@
         0                                                                                          \
     }
 
-/* When the last of it was written: at the latest when the archive was whole. */
-static uint64_t time_of(const struct sr_manifest *manifest)
+/* At the latest when the archive was whole. */
+uint64_t sr_plan_time(const struct sr_manifest *manifest)
 {
     const Strongroom__Manifest *said = manifest->said;
     return said->newest_change_ms > 0 ? said->newest_change_ms : said->ended_ms;
@@ -49,7 +50,7 @@ static bool may_begin_with(const struct sr_plan_wish *wish, const struct sr_mani
 {
     return (wish->sequence == 0 || manifest->said->sequence == wish->sequence) &&
            (wish->revision == 0 || manifest->said->until_revision <= wish->revision) &&
-           (wish->time_ms == 0 || time_of(manifest) <= wish->time_ms);
+           (wish->time_ms == 0 || sr_plan_time(manifest) <= wish->time_ms);
 }
 
 static int refuse_base(const struct sr_planning *planning, struct sr_err *err)
@@ -63,7 +64,7 @@ static int refuse_base(const struct sr_planning *planning, struct sr_err *err)
                       "%s is before the oldest snapshot that is there, which has revision %" PRId64
                       " of %s",
                       wish->revision != 0 ? "that revision" : sr_when_text(wish->time_ms, TEXT),
-                      oldest->said->until_revision, sr_when_text(time_of(oldest), TEXT));
+                      oldest->said->until_revision, sr_when_text(sr_plan_time(oldest), TEXT));
 }
 
 /* The newest that is not beyond the bound. */
@@ -79,7 +80,7 @@ static int choose_base(struct sr_planning *planning, struct sr_err *err)
         }
         if (one->said->until_revision >= plan->reach_revision) {
             plan->reach_revision = one->said->until_revision;
-            plan->reach_ms = time_of(one);
+            plan->reach_ms = sr_plan_time(one);
         }
     }
     if (base == NULL) {
@@ -97,7 +98,7 @@ static int choose_base(struct sr_planning *planning, struct sr_err *err)
 static bool is_enough(const struct sr_plan_wish *wish, const struct sr_manifest *manifest)
 {
     return (wish->revision != 0 && manifest->said->until_revision >= wish->revision) ||
-           (wish->time_ms != 0 && time_of(manifest) >= wish->time_ms);
+           (wish->time_ms != 0 && sr_plan_time(manifest) >= wish->time_ms);
 }
 
 /* Those behind the base, up to the bound, if there is one. */
@@ -193,7 +194,7 @@ static int look_at_newest(struct sr_planning *planning, struct sr_err *err)
     }
     if (status == SR_OK && last->said->until_revision >= plan->reach_revision) {
         plan->reach_revision = last->said->until_revision;
-        plan->reach_ms = time_of(last);
+        plan->reach_ms = sr_plan_time(last);
     }
     sr_manifest_free(newest);
     return status;
@@ -231,7 +232,7 @@ static int refuse_bound(const struct sr_plan *plan, struct gap gap, struct sr_er
     return sr_err_set(err, SR_NOT_FOUND,
                       "changes between revision %" PRId64 " of %s and revision %" PRId64
                       " were never shipped, or are gone: restore the one or the other",
-                      gap.after, sr_when_text(time_of(sr_plan_last(plan)), TEXT), gap.until);
+                      gap.after, sr_when_text(sr_plan_time(sr_plan_last(plan)), TEXT), gap.until);
 }
 
 static int check_gap(struct sr_planning *planning, struct gap gap, struct sr_err *err)
@@ -282,11 +283,11 @@ static int check_bound(struct sr_planning *planning, struct sr_err *err)
         return sr_err_set(err, SR_NOT_FOUND,
                           "revision %" PRId64 " is not there: what is there ends at %" PRId64
                           " of %s",
-                          wish->revision, plan->revision, sr_when_text(time_of(last), TEXT));
+                          wish->revision, plan->revision, sr_when_text(sr_plan_time(last), TEXT));
     }
     if (wish->time_ms != 0) {
         sr_plan_note(plan, "nothing was shipped between %s and %s: what was written then is lost",
-                     sr_when_text(time_of(last), TEXT), sr_when_text(wish->time_ms, TEXT));
+                     sr_when_text(sr_plan_time(last), TEXT), sr_when_text(wish->time_ms, TEXT));
     }
     return SR_OK;
 }
@@ -382,5 +383,44 @@ bool sr_plan_stops_within(const struct sr_plan *plan)
 {
     const struct sr_manifest *last = sr_plan_last(plan);
     return (plan->until_revision != 0 && last->said->until_revision > plan->until_revision) ||
-           (plan->until_ms != 0 && time_of(last) > plan->until_ms);
+           (plan->until_ms != 0 && sr_plan_time(last) > plan->until_ms);
+}
+
+static bool opens(const struct sr_manifest *manifest, const struct sr_recovery_public *key)
+{
+    const Strongroom__Manifest *said = manifest->said;
+    for (size_t i = 0; i < said->n_recovery_key_ids; i++) {
+        if (said->recovery_key_ids[i].len == SR_KEY_ID_BYTES &&
+            memcmp(said->recovery_key_ids[i].data, key->id, SR_KEY_ID_BYTES) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void id_text(const uint8_t id[SR_KEY_ID_BYTES], char out[2 * SR_KEY_ID_BYTES + 1])
+{
+    snprintf(out, 2 * SR_KEY_ID_BYTES + 1, "%016" PRIx64, sr_get_u64(id));
+}
+
+int sr_plan_check_key(const struct sr_plan *plan, const struct sr_recovery_public *key,
+                      struct sr_err *err)
+{
+    char own[2 * SR_KEY_ID_BYTES + 1];
+    char others[SR_RECOVERY_KEYS_MAX * (2 * SR_KEY_ID_BYTES + 2)] = "";
+    for (size_t i = 0; i < plan->step_count; i++) {
+        const Strongroom__Manifest *said = plan->steps[i]->said;
+        if (opens(plan->steps[i], key)) {
+            continue;
+        }
+        for (size_t k = 0; k < said->n_recovery_key_ids && k < SR_RECOVERY_KEYS_MAX; k++) {
+            char one[2 * SR_KEY_ID_BYTES + 1];
+            id_text(said->recovery_key_ids[k].data, one);
+            snprintf(others + strlen(others), sizeof(others) - strlen(others), " %s", one);
+        }
+        id_text(key->id, own);
+        return sr_err_set(err, SR_KEY, "%s is not sealed for recovery key %s, but for%s",
+                          said->object, own, others[0] == '\0' ? " none" : others);
+    }
+    return SR_OK;
 }

@@ -96,4 +96,10 @@ const struct sr_manifest *sr_plan_last(const struct sr_plan *plan);
 /* Whether the plan is to stop within its last step, whose state hash is then not reached. */
 bool sr_plan_stops_within(const struct sr_plan *plan);
 
+/* When the last of an archive was written, at the latest; 0: not known. */
+uint64_t sr_plan_time(const struct sr_manifest *manifest);
+/* Whether @key opens all steps, by what the manifests say. SR_KEY says which keys would. */
+int sr_plan_check_key(const struct sr_plan *plan, const struct sr_recovery_public *key,
+                      struct sr_err *err);
+
 #endif
