@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "node/config/validate.h"
+#include "node/offsite/retention.h"
 #include "proto/limits.h"
 #include "proto/member.h"
 
@@ -213,6 +214,26 @@ static int check_region(const struct sr_config_source *source,
                             "\"%s\" is none of offsite.regions_allowed", region);
 }
 
+/* But for slashes at their ends. */
+static bool is_same_place(const char *url, const char *other)
+{
+    size_t size = strlen(url);
+    size_t other_size = strlen(other);
+    while (size > 0 && url[size - 1] == '/') {
+        size--;
+    }
+    while (other_size > 0 && other[other_size - 1] == '/') {
+        other_size--;
+    }
+    return size == other_size && memcmp(url, other, size) == 0;
+}
+
+/* A string that may not be there. */
+static bool is_same_text(const char *text, const char *other)
+{
+    return text == NULL || other == NULL ? text == other : strcmp(text, other) == 0;
+}
+
 static int check_target(const struct sr_config_source *source,
                         const struct sr_config_offsite *offsite, unsigned i, struct sr_err *err)
 {
@@ -228,6 +249,13 @@ static int check_target(const struct sr_config_source *source,
             return sr_config_refuse(source, err, target_path(path, i, "name"),
                                     "\"%s\" is already offsite.targets[%u]", target->name, k);
         }
+        if (is_same_place(target->url, offsite->targets[k].url) &&
+            is_same_text(target->endpoint, offsite->targets[k].endpoint)) {
+            return sr_config_refuse(source, err, target_path(path, i, "url"),
+                                    "offsite.targets[%u] is there already: two in one place would "
+                                    "number what they ship alike",
+                                    k);
+        }
     }
     if (strncmp(target->url, "s3://", 5) != 0 && strncmp(target->url, "file:///", 8) != 0) {
         return sr_config_refuse(source, err, target_path(path, i, "url"),
@@ -240,6 +268,22 @@ static int check_target(const struct sr_config_source *source,
     return check_region(source, offsite, i, err);
 }
 
+/* What is to be kept of all targets has to find room in the cluster's catalogue. */
+static int check_retention(const struct sr_config_source *source,
+                           const struct sr_config_offsite *offsite, struct sr_err *err)
+{
+    uint64_t kept = (uint64_t)offsite->retention.last + offsite->retention.daily +
+                    offsite->retention.monthly + offsite->retention.yearly + 1; /* a proven one */
+    size_t room = sr_retention_room(offsite->targets_count);
+    if (kept > room) {
+        return sr_config_refuse(source, err, PATH_START "retention.last",
+                                "last, daily, monthly and yearly are too many together: of each of "
+                                "%u targets there is room for %zu snapshots",
+                                offsite->targets_count, room - 1);
+    }
+    return SR_OK;
+}
+
 int sr_config_validate_offsite(const struct sr_config_source *source,
                                const struct sr_config_offsite *offsite, struct sr_err *err)
 {
@@ -248,8 +292,11 @@ int sr_config_validate_offsite(const struct sr_config_source *source,
             return SR_INVALID;
         }
     }
-    return check_times(source, offsite, err) == SR_OK ? check_files(source, offsite, err)
-                                                      : SR_INVALID;
+    if (check_retention(source, offsite, err) != SR_OK ||
+        check_times(source, offsite, err) != SR_OK) {
+        return SR_INVALID;
+    }
+    return check_files(source, offsite, err);
 }
 
 /* ---- As the target takes it ---- */

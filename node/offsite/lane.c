@@ -278,7 +278,8 @@ static void measure_lag(struct sr_lane *lane, const Strongroom__OffsiteRecord *r
     int64_t behind = sr_store_revision(ship->store) - since;
     uint64_t now_ms = ship->env.wall_ms(ship->env.arg);
     uint64_t came_ms = sr_marks_time_after(ship->marks, since);
-    if (came_ms == 0) { /* before this node looked: not before the last shipment */
+    if (came_ms == 0 || !sr_marks_saw(ship->marks, since)) {
+        /* Before this node looked: not before the last shipment. */
         uint64_t changes_ms = chain_end(record, lane->config->name, SR_ARCHIVE_CHANGES);
         came_ms =
             changes_ms > 0 ? changes_ms : chain_end(record, lane->config->name, SR_ARCHIVE_FULL);

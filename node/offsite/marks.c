@@ -5,6 +5,8 @@
 
 #include "base/alloc.h"
 
+#define DRIFT_MS UINT64_C(10000)
+
 /* A ring: the oldest is at first % SR_MARKS_MAX. */
 struct sr_marks {
     pthread_mutex_t *mutex; /* guards the rest; apart, so that readers may be const */
@@ -51,9 +53,21 @@ static size_t find_after(const struct sr_marks *marks, int64_t revision)
     return low;
 }
 
+/* A clock that was set back by more than it drifts was wrong before: what was noted by it since is
+ * worth nothing, and would keep what comes from being noted until that time is there again. */
+static void forget_the_future(struct sr_marks *marks, uint64_t time_ms)
+{
+    if (marks->count > 0 && at(marks, marks->count - 1)->time_ms > time_ms + DRIFT_MS) {
+        while (marks->count > 0 && at(marks, marks->count - 1)->time_ms >= time_ms) {
+            marks->count--;
+        }
+    }
+}
+
 void sr_marks_note(struct sr_marks *marks, int64_t revision, uint64_t time_ms)
 {
     pthread_mutex_lock(marks->mutex);
+    forget_the_future(marks, time_ms);
     const struct sr_archive_mark *last = marks->count == 0 ? NULL : at(marks, marks->count - 1);
     if (last == NULL || (revision > last->revision && time_ms > last->time_ms)) {
         if (marks->count == SR_MARKS_MAX) {
@@ -91,6 +105,14 @@ uint64_t sr_marks_time_after(const struct sr_marks *marks, int64_t revision)
     uint64_t time_ms = found == marks->count ? 0 : at(marks, found)->time_ms;
     pthread_mutex_unlock(marks->mutex);
     return time_ms;
+}
+
+bool sr_marks_saw(const struct sr_marks *marks, int64_t revision)
+{
+    pthread_mutex_lock(marks->mutex);
+    bool saw = marks->count > 0 && at(marks, 0)->revision <= revision;
+    pthread_mutex_unlock(marks->mutex);
+    return saw;
 }
 
 uint64_t sr_marks_time_of(const struct sr_marks *marks, int64_t revision)

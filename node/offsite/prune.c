@@ -17,8 +17,9 @@
 #include "node/offsite/lane_internal.h"
 #include "node/offsite/retention.h"
 
-#define DAY_MS    UINT64_C(86400000)
-#define BATCH_MAX 512
+#define DAY_MS             UINT64_C(86400000)
+#define BATCH_MAX          512
+#define MANIFEST_BYTES_MAX ((size_t)4 * 1024 * 1024)
 
 struct prune {
     struct sr_lane *lane;
@@ -74,6 +75,33 @@ static void remove_archive(const struct prune *prune, const struct sr_object_par
     (void)remove_object(prune, name);
 }
 
+/* Whether the manifest of a stray says that it was meant for another target, which lies at the same
+ * place under another name, or did: that is not ours to remove. Nor is what does not let us see. */
+static bool is_of_another(const struct prune *prune, const struct sr_object_parts *parts)
+{
+    const struct sr_lane *lane = prune->lane;
+    struct sr_err ignored = {0};
+    struct sr_manifest *manifest = NULL;
+    uint8_t *data = NULL;
+    size_t size = 0;
+    char name[SR_OBJECT_NAME_BYTES_MAX];
+    sr_object_name(parts->cluster_id, parts->kind, parts->sequence, parts->revision,
+                   SR_OBJECT_MANIFEST, name);
+    int status =
+        sr_target_get_bytes(lane->target, name, MANIFEST_BYTES_MAX, &data, &size, &ignored);
+    if (status == SR_NOT_FOUND) {
+        return false; /* it never got one */
+    }
+    if (status == SR_OK) {
+        const struct sr_manifest_expect expect = {.name = name, .cluster_id = parts->cluster_id};
+        status = sr_manifest_open((struct sr_bytes){data, size}, &expect, &manifest, &ignored);
+    }
+    bool is = status != SR_OK || strcmp(manifest->said->target, lane->config->name) != 0;
+    sr_manifest_free(manifest);
+    sr_free(data);
+    return is;
+}
+
 /* Remove what @each puts into a batch; once for as long as batches are full. */
 static void remove_listed(const struct prune *prune, enum sr_archive_kind kind,
                           sr_target_each_cb each)
@@ -89,7 +117,9 @@ static void remove_listed(const struct prune *prune, enum sr_archive_kind kind,
         batch->count = 0;
         (void)sr_target_list(prune->lane->target, prefix, each, batch, &err);
         for (size_t i = 0; i < batch->count; i++) {
-            remove_archive(prune, &batch->archives[i]);
+            if (kind == SR_ARCHIVE_CHANGES || !is_of_another(prune, &batch->archives[i])) {
+                remove_archive(prune, &batch->archives[i]);
+            }
         }
         removed = sr_counter_read(&prune->lane->metrics.pruned) - before;
     } while (batch->count == BATCH_MAX && removed > 0 &&
@@ -255,7 +285,7 @@ static void prune_all(struct prune *prune)
                                         .kind = SR_ARCHIVE_FULL,
                                         .sequence = prune->list[i].sequence,
                                         .revision = prune->list[i].revision};
-        if (!prune->list[i].keep) {
+        if (!prune->list[i].keep && prune->list[i].locked_until_ms <= prune->now_ms) {
             remove_archive(prune, &parts);
         }
     }

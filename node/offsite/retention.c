@@ -33,6 +33,23 @@ static void keep_periods(struct sr_retained *list, size_t count, enum period per
     }
 }
 
+/* What is under a lock stays in the catalogue, the newest first, as long as there is room. */
+static void keep_locked(const struct sr_config_offsite *config, struct sr_retained *list,
+                        size_t count, uint64_t now_ms)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        kept += list[i].keep ? 1 : 0;
+    }
+    for (size_t i = count; i > 0 && kept < sr_retention_room(config->targets_count); i--) {
+        struct sr_retained *one = &list[i - 1];
+        if (!one->keep && one->locked_until_ms > now_ms) {
+            one->keep = true;
+            kept++;
+        }
+    }
+}
+
 size_t sr_retention_decide(const struct sr_config_offsite *config, struct sr_retained *list,
                            size_t count, uint64_t now_ms)
 {
@@ -42,12 +59,12 @@ size_t sr_retention_decide(const struct sr_config_offsite *config, struct sr_ret
         struct sr_retained *one = &list[i - 1];
         bool last_proven = one->proven && !proven_kept;
         proven_kept = proven_kept || one->proven;
-        one->keep =
-            count - i < config->retention.last || last_proven || one->locked_until_ms > now_ms;
+        one->keep = count - i < config->retention.last || last_proven;
     }
     keep_periods(list, count, DAY, config->retention.daily);
     keep_periods(list, count, MONTH, config->retention.monthly);
     keep_periods(list, count, YEAR, config->retention.yearly);
+    keep_locked(config, list, count, now_ms);
     for (size_t i = 0; i < count; i++) {
         removable += list[i].keep ? 0 : 1;
     }

@@ -379,6 +379,12 @@ static const struct wrong wrongs[] = {
      "31: offsite.targets[0].credentials_file: must be an absolute path"},
     {NULL, OFFSITE "    - {name: far, url: \"s3://b\"}\n",
      "31: offsite.targets[1].name: \"far\" is already offsite.targets[0]"},
+    {NULL, OFFSITE "    - {name: near, url: \"s3://bucket/prefix/\"}\n",
+     "31: offsite.targets[1].url: offsite.targets[0] is there already: two in one place would "
+     "number what they ship alike"},
+    {NULL, OFFSITE "  retention: {last: 500, daily: 400, monthly: 120}\n",
+     "31: offsite.retention.last: last, daily, monthly and yearly are too many together: of each "
+     "of 1 targets there is room for 1015 snapshots"},
     {NULL, OFFSITE "    - {name: near, url: \"https://b\"}\n",
      "31: offsite.targets[1].url: must be s3://BUCKET/PREFIX or file:///DIRECTORY"},
     {NULL, OFFSITE "  retention: {last: 0}\n",

@@ -262,6 +262,28 @@ static void test_two_clocks_do_not_drive_each_other(void **state)
     world_close(world);
 }
 
+/* What it did not see come has been there since the last shipment, as far as it can know. */
+static void test_a_restart_does_not_make_what_is_behind_young(void **state)
+{
+    struct world *world = world_open(DAY);
+    (void)state;
+    (void)alone(world, 2);
+    world_run(world, 5 * SECOND, SECOND);
+    put_some(world, 2);
+    world_run(world, 15 * SECOND, SECOND);
+    world->leader = 0; /* nobody ships any more */
+    put_some(world, 2);
+    world_run(world, HOUR, MINUTE);
+    world_restart(world, 2);
+    world_run(world, 5 * MINUTE, MINUTE);
+    Strongroom__OffsiteRecord *record = world_record(world);
+    sr_lane_measure(&world->members[1].changes, record);
+    assert_in_range(sr_gauge_read(&world->members[1].changes.metrics.lag_ms), 65 * MINUTE,
+                    66 * MINUTE);
+    world_record_free(record);
+    world_close(world);
+}
+
 /* ---- A catalogue that is full ---- */
 
 static unsigned claims_refused;
@@ -294,6 +316,48 @@ static void test_a_full_catalogue_is_said_and_pruned(void **state)
     world_close(world);
 }
 
+/* ---- Two targets in one place ---- */
+
+static bool is_there(const struct objects *objects, const char *name)
+{
+    for (size_t i = 0; i < objects->count; i++) {
+        if (strcmp(objects->names[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The configuration calls it something else now, and numbers begin again: what was shipped under
+ * the name before is not taken for strays, and what this one does not keep goes. */
+static void test_what_was_shipped_under_another_name_stays(void **state)
+{
+    struct world *world = world_open(HOUR);
+    static char name[] = "near";
+    (void)state;
+    (void)alone(world, 2);
+    for (unsigned i = 0; i < 3; i++) {
+        put_some(world, 1);
+        world_run(world, HOUR, MINUTE);
+    }
+    struct objects before = world_objects(world, SR_ARCHIVE_FULL);
+    assert_in_range(before.count, 6, 8);
+    world->target.name = name;
+    world->config.retention.last = 2;
+    for (unsigned i = 0; i < 8; i++) {
+        put_some(world, 1);
+        world_run(world, HOUR, MINUTE);
+    }
+    struct objects after = world_objects(world, SR_ARCHIVE_FULL);
+    for (size_t i = 0; i < before.count; i++) {
+        assert_true(is_there(&after, before.names[i]));
+    }
+    assert_int_equal(after.count, before.count + 4);
+    sr_free(before.names);
+    sr_free(after.names);
+    world_close(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,7 +367,9 @@ int main(void)
         cmocka_unit_test(test_who_may_not_ship_any_more_lets_its_claim_go),
         cmocka_unit_test(test_a_clock_that_was_ahead_does_not_end_the_shipping),
         cmocka_unit_test(test_two_clocks_do_not_drive_each_other),
+        cmocka_unit_test(test_a_restart_does_not_make_what_is_behind_young),
         cmocka_unit_test(test_a_full_catalogue_is_said_and_pruned),
+        cmocka_unit_test(test_what_was_shipped_under_another_name_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -53,11 +53,35 @@ static void test_forgets_the_oldest(void **state)
     sr_marks_free(marks);
 }
 
+static void test_a_clock_that_was_wrong_is_forgotten(void **state)
+{
+    struct sr_marks *marks = sr_marks_new();
+    size_t count = 0;
+    (void)state;
+    sr_marks_note(marks, 10, 100000);
+    sr_marks_note(marks, 11, 900000000); /* a jump */
+    sr_marks_note(marks, 12, 900000500);
+    sr_marks_note(marks, 12, 110000); /* set right, and nothing new yet */
+    sr_marks_note(marks, 13, 110500);
+    sr_marks_note(marks, 14, 111000);
+    struct sr_archive_mark *list = sr_marks_after(marks, 0, &count);
+    assert_int_equal(count, 4);
+    assert_int_equal(list[1].revision, 12);
+    assert_int_equal(list[1].time_ms, 110000);
+    assert_int_equal(list[3].revision, 14);
+    assert_int_equal(list[3].time_ms, 111000);
+    sr_free(list);
+    assert_true(sr_marks_saw(marks, 10));
+    assert_false(sr_marks_saw(marks, 9));
+    sr_marks_free(marks);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_notes_what_is_new),
         cmocka_unit_test(test_forgets_the_oldest),
+        cmocka_unit_test(test_a_clock_that_was_wrong_is_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

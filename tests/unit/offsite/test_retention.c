@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "base/alloc.h"
 #include "node/offsite/retention.h"
 #include "tests/unit/cmocka.h"
 
@@ -111,6 +112,29 @@ static void test_what_is_locked_stays(void **state)
     assert_false(list[3].keep);
 }
 
+/* A year under lock, five a day: more than the catalogue takes. */
+static void test_locked_ones_do_not_fill_the_catalogue(void **state)
+{
+    struct sr_config_offsite config = policy(10, 14, 12, 10);
+    struct sr_retained *list = sr_zalloc(SR_OFFSITE_ENTRIES_MAX * sizeof(*list));
+    size_t room = sr_retention_room(4);
+    (void)state;
+    config.targets_count = 4;
+    fill(list, SR_OFFSITE_ENTRIES_MAX, DAY / 5);
+    for (size_t i = 0; i < SR_OFFSITE_ENTRIES_MAX; i++) {
+        list[i].locked_until_ms = list[i].begun_ms + 365 * DAY;
+    }
+    list[0].proven = true;
+    (void)sr_retention_decide(&config, list, SR_OFFSITE_ENTRIES_MAX, NOW);
+    assert_int_equal(kept(list, SR_OFFSITE_ENTRIES_MAX), room);
+    assert_true(list[0].keep); /* the proven one, and the months */
+    for (size_t i = 0; i < 200; i++) {
+        assert_true(list[SR_OFFSITE_ENTRIES_MAX - 1 - i].keep); /* the newest */
+    }
+    assert_true(4 * (room + 1) < SR_OFFSITE_ENTRIES_MAX);
+    sr_free(list);
+}
+
 /* Each time one is made, what may go goes: what is left is bounded, and reaches back. */
 static void test_two_years_of_five_a_day(void **state)
 {
@@ -158,6 +182,7 @@ int main(void)
         cmocka_unit_test(test_months_and_years),
         cmocka_unit_test(test_the_last_proven_stays),
         cmocka_unit_test(test_what_is_locked_stays),
+        cmocka_unit_test(test_locked_ones_do_not_fill_the_catalogue),
         cmocka_unit_test(test_two_years_of_five_a_day),
         cmocka_unit_test(test_changes_go_up_to_the_last_proven),
     };
