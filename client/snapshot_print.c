@@ -147,6 +147,36 @@ static void print_chain(const Offsite *offsite, const char *target, char kind)
     }
 }
 
+/* What a drill looked at last; NULL: none has looked at anything. */
+static const Strongroom__OffsiteEntry *last_drilled(const Strongroom__OffsiteRecord *record,
+                                                    const char *target)
+{
+    const Strongroom__OffsiteEntry *found = NULL;
+    for (size_t i = 0; i < record->n_entry; i++) {
+        const Strongroom__OffsiteEntry *entry = record->entry[i];
+        if (strcmp(entry->target, target) == 0 && entry->drilled_ms > 0 &&
+            (found == NULL || entry->drilled_ms >= found->drilled_ms)) {
+            found = entry;
+        }
+    }
+    return found;
+}
+
+static void print_drill(const Offsite *offsite, const char *target)
+{
+    const Strongroom__OffsiteEntry *last = last_drilled(offsite->record, target);
+    char text[TIME_CHARS];
+    if (last == NULL) {
+        puts("  drill: none yet");
+    } else if (last->proven) {
+        printf("  drill: snapshot %" PRIu64 " was restored %s, in %.1f s\n", last->sequence,
+               time_text(text, last->drilled_ms), (double)last->drill_duration_ms / 1000);
+    } else {
+        printf("  drill: snapshot %" PRIu64 " COULD NOT BE RESTORED %s: %s\n", last->sequence,
+               time_text(text, last->drilled_ms), last->drill_failure);
+    }
+}
+
 static void print_target(const Offsite *offsite, const Strongroom__V1__OffsiteTarget *target)
 {
     size_t count = 0;
@@ -169,6 +199,7 @@ static void print_target(const Offsite *offsite, const Strongroom__V1__OffsiteTa
         printf("  behind: %" PRId64 " revisions, %.1f s\n", target->lag_revisions,
                (double)target->lag_ms / 1000);
     }
+    print_drill(offsite, target->name);
 }
 
 void snapshot_print_status(const Offsite *offsite)
@@ -211,6 +242,19 @@ static void put_chain(struct output_json *json, const Offsite *offsite, const ch
     output_json_end(json, '}');
 }
 
+static void put_drill(struct output_json *json, const Strongroom__OffsiteEntry *last)
+{
+    output_json_begin(json, "drill", '{');
+    if (last != NULL) {
+        output_json_number(json, "sequence", last->sequence);
+        output_json_bool(json, "good", last->proven);
+        output_json_number(json, "ended_ms", last->drilled_ms);
+        output_json_number(json, "duration_ms", last->drill_duration_ms);
+        output_json_text(json, "failure", last->drill_failure);
+    }
+    output_json_end(json, '}');
+}
+
 void snapshot_print_status_json(const Offsite *offsite)
 {
     struct output_json json = {0};
@@ -227,6 +271,7 @@ void snapshot_print_status_json(const Offsite *offsite)
         output_json_text(&json, "region", target->region);
         output_json_integer(&json, "lag_ms", target->lag_ms);
         output_json_integer(&json, "lag_revisions", target->lag_revisions);
+        put_drill(&json, last_drilled(offsite->record, target->name));
         put_chain(&json, offsite, target->name, 'F');
         put_chain(&json, offsite, target->name, 'C');
         output_json_end(&json, '}');

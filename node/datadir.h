@@ -8,6 +8,7 @@
  *   DIR/log/      the Raft log (storage/raftlog.h)
  *   DIR/state/    LMDB (storage/store.h)
  *   DIR/incoming/ an image that is to replace it (node/adopt.h)
+ *   DIR/drill/    what is being restored to see that it can be (node/offsite/drill.h)
  *
  * A directory is born in this order: subdirectories, keyring, format. Once its log has been
  * started it is marked so: from then on a missing part is a loss, never a reason to begin anew,

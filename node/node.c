@@ -286,13 +286,13 @@ static void start_steward(struct sr_node *node)
 static void offsite(void *arg, struct sr_shipper_view *ret)
 {
     const struct sr_node *node = arg;
-    sr_shipper_view(sr_shipping_shipper(node->shipping), ret);
+    sr_shipping_view(node->shipping, ret);
 }
 
 static void ship_now(void *arg)
 {
     const struct sr_node *node = arg;
-    sr_shipper_ship_now(sr_shipping_shipper(node->shipping));
+    sr_shipping_ship_now(node->shipping);
 }
 
 static void start_services(struct sr_node *node, const uint64_t *loop_origins)

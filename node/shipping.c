@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "node/offsite/drill.h"
 #include "proto/level.h"
 #include "storage/cluster.h"
 
@@ -17,6 +18,7 @@ struct sr_shipping {
     struct sr_store *store;
     struct sr_proposer *proposer;
     struct sr_shipper *shipper;
+    struct sr_drill *drill;
     struct sr_consensus *consensus;
     atomic_bool stopping;
 };
@@ -70,7 +72,48 @@ static enum sr_api_error change(void *arg, const Strongroom__OffsiteChange *want
     return sr_proposer_offsite(shipping->proposer, wanted, shipping->config->name, timeout_ms);
 }
 
+static void shipped(void *arg, const char *target, uint64_t sequence)
+{
+    const struct sr_shipping *shipping = arg;
+    (void)target; /* the drill looks into the catalogue, which forgets nothing at a restart */
+    (void)sequence;
+    sr_drill_wake(shipping->drill);
+}
+
 /* ---- Up and down ---- */
+
+static int open_both(struct sr_shipping *shipping, const struct sr_config *config,
+                     const struct sr_datadir *dir, struct sr_err *err)
+{
+    struct sr_ship_env env = {.wall_ms = wall_ms,
+                              .monotonic_ns = monotonic_ns,
+                              .rank = rank,
+                              .is_member = is_member,
+                              .change = change,
+                              .shipped = shipped,
+                              .arg = shipping};
+    struct sr_shipper_options shipper = {
+        .config = config->offsite,
+        .cluster_name = config->cluster.name,
+        .member_name = config->name,
+        .cluster_id = dir->cluster_id,
+        .member_id = dir->member_id,
+        .store = shipping->store,
+        .env = env,
+    };
+    struct sr_drill_options drill = {
+        .config = config->offsite,
+        .member_name = config->name,
+        .cluster_id = dir->cluster_id,
+        .member_id = dir->member_id,
+        .store = shipping->store,
+        .data_dir = dir->path,
+        .disk_reserve_bytes = config->storage.disk_reserve_bytes,
+        .env = env,
+    };
+    int status = sr_shipper_open(&shipper, &shipping->shipper, err);
+    return status == SR_OK ? sr_drill_open(&drill, &shipping->drill, err) : status;
+}
 
 int sr_shipping_open(const struct sr_config *config, const struct sr_datadir *dir,
                      struct sr_store *store, struct sr_origins *origins, struct sr_shipping **ret,
@@ -81,25 +124,12 @@ int sr_shipping_open(const struct sr_config *config, const struct sr_datadir *di
         return SR_OK;
     }
     struct sr_shipping *shipping = sr_zalloc(sizeof(*shipping));
-    struct sr_shipper_options shipper = {
-        .config = config->offsite,
-        .cluster_name = config->cluster.name,
-        .member_name = config->name,
-        .cluster_id = dir->cluster_id,
-        .member_id = dir->member_id,
-        .store = store,
-        .env = {.wall_ms = wall_ms,
-                .monotonic_ns = monotonic_ns,
-                .rank = rank,
-                .is_member = is_member,
-                .change = change,
-                .arg = shipping},
-    };
     shipping->config = config;
     shipping->store = store;
-    int status = sr_shipper_open(&shipper, &shipping->shipper, err);
+    int status = open_both(shipping, config, dir, err);
     if (status != SR_OK) {
         sr_err_prefix(err, "offsite");
+        sr_shipper_free(shipping->shipper);
         sr_free(shipping);
         return status;
     }
@@ -116,6 +146,7 @@ void sr_shipping_start(struct sr_shipping *shipping, struct sr_consensus *consen
         sr_proposer_set_level(shipping->proposer, SR_FEATURE_LEVEL_OFFSITE);
         sr_proposer_start(shipping->proposer, consensus);
         sr_shipper_start(shipping->shipper);
+        sr_drill_start(shipping->drill);
     }
 }
 
@@ -124,6 +155,7 @@ void sr_shipping_stop(struct sr_shipping *shipping)
     if (shipping != NULL) {
         atomic_store(&shipping->stopping, true);
         sr_shipper_stop(shipping->shipper);
+        sr_drill_stop(shipping->drill);
         sr_proposer_stop(shipping->proposer);
     }
 }
@@ -132,12 +164,19 @@ void sr_shipping_free(struct sr_shipping *shipping)
 {
     if (shipping != NULL) {
         sr_shipper_free(shipping->shipper);
+        sr_drill_free(shipping->drill);
         sr_proposer_free(shipping->proposer);
         sr_free(shipping);
     }
 }
 
-struct sr_shipper *sr_shipping_shipper(const struct sr_shipping *shipping)
+unsigned sr_shipping_ship_now(struct sr_shipping *shipping)
 {
-    return shipping == NULL ? NULL : shipping->shipper;
+    return shipping == NULL ? 0 : sr_shipper_ship_now(shipping->shipper);
+}
+
+void sr_shipping_view(const struct sr_shipping *shipping, struct sr_shipper_view *ret)
+{
+    sr_shipper_view(shipping == NULL ? NULL : shipping->shipper, ret);
+    sr_drill_view(shipping == NULL ? NULL : shipping->drill, ret);
 }

@@ -9,19 +9,12 @@
 #include "base/clock.h"
 #include "node/admin/exposition.h"
 #include "node/admin/json.h"
-#include "node/admin/standing_page.h"
+#include "node/admin/offsite_page.h"
 #include "storage/offsite.h"
 
-/* What both pages are made of, read once. */
-struct offsite {
-    struct sr_shipper_view view;
-    Strongroom__OffsiteRecord *record; /* NULL: it could not be read */
-    uint64_t now_ms;
-};
-
-static bool get(const struct sr_admin_options *node, struct offsite *ret)
+static bool get(const struct sr_admin_options *node, struct sr_offsite_page *ret)
 {
-    *ret = (struct offsite){.now_ms = sr_clock_wall_ms()};
+    *ret = (struct sr_offsite_page){.now_ms = sr_clock_wall_ms()};
     if (node->offsite != NULL) {
         node->offsite(node->arg, &ret->view);
     }
@@ -31,7 +24,7 @@ static bool get(const struct sr_admin_options *node, struct offsite *ret)
     return ret->record != NULL;
 }
 
-static void release(struct offsite *offsite)
+static void release(struct sr_offsite_page *offsite)
 {
     if (offsite->record != NULL) {
         strongroom__offsite_record__free_unpacked(offsite->record, NULL);
@@ -45,8 +38,8 @@ static const struct sr_lane_metrics *lane_of(const struct sr_shipper_target *tar
 }
 
 /* How many snapshots a target has, and how many of them no drill has restored well. */
-static void count_entries(const struct offsite *offsite, const char *target, size_t *ret_count,
-                          size_t *ret_unproven)
+static void count_entries(const struct sr_offsite_page *offsite, const char *target,
+                          size_t *ret_count, size_t *ret_unproven)
 {
     *ret_count = 0;
     *ret_unproven = 0;
@@ -72,10 +65,11 @@ static void add_labels(struct sr_buf *labels, const struct sr_shipper_target *ta
 }
 
 /* A value for each target and kind; NULL: not known. */
-typedef bool (*lane_value)(const struct offsite *offsite, const struct sr_shipper_target *target,
-                           enum sr_archive_kind kind, double *ret);
+typedef bool (*lane_value)(const struct sr_offsite_page *offsite,
+                           const struct sr_shipper_target *target, enum sr_archive_kind kind,
+                           double *ret);
 
-static void put_lanes(const struct offsite *offsite, const char *name, const char *help,
+static void put_lanes(const struct sr_offsite_page *offsite, const char *name, const char *help,
                       enum sr_family_kind family, lane_value value_of, struct sr_buf *page)
 {
     sr_exposition_header(page, name, help, family);
@@ -92,22 +86,23 @@ static void put_lanes(const struct offsite *offsite, const char *name, const cha
     }
 }
 
-static const Strongroom__OffsiteChain *chain_of(const struct offsite *offsite,
+static const Strongroom__OffsiteChain *chain_of(const struct sr_offsite_page *offsite,
                                                 const struct sr_shipper_target *target,
                                                 enum sr_archive_kind kind)
 {
     return sr_offsite_chain(offsite->record, target->name, kind);
 }
 
-static bool last_success(const struct offsite *offsite, const struct sr_shipper_target *target,
-                         enum sr_archive_kind kind, double *ret)
+static bool last_success(const struct sr_offsite_page *offsite,
+                         const struct sr_shipper_target *target, enum sr_archive_kind kind,
+                         double *ret)
 {
     const Strongroom__OffsiteChain *chain = chain_of(offsite, target, kind);
     *ret = chain == NULL ? 0 : (double)chain->ended_ms / 1000;
     return true;
 }
 
-static bool age(const struct offsite *offsite, const struct sr_shipper_target *target,
+static bool age(const struct sr_offsite_page *offsite, const struct sr_shipper_target *target,
                 enum sr_archive_kind kind, double *ret)
 {
     const Strongroom__OffsiteChain *chain = chain_of(offsite, target, kind);
@@ -118,7 +113,7 @@ static bool age(const struct offsite *offsite, const struct sr_shipper_target *t
     return known;
 }
 
-static bool bytes(const struct offsite *offsite, const struct sr_shipper_target *target,
+static bool bytes(const struct sr_offsite_page *offsite, const struct sr_shipper_target *target,
                   enum sr_archive_kind kind, double *ret)
 {
     const Strongroom__OffsiteEntry *newest =
@@ -128,7 +123,7 @@ static bool bytes(const struct offsite *offsite, const struct sr_shipper_target 
     return true;
 }
 
-static bool duration(const struct offsite *offsite, const struct sr_shipper_target *target,
+static bool duration(const struct sr_offsite_page *offsite, const struct sr_shipper_target *target,
                      enum sr_archive_kind kind, double *ret)
 {
     const Strongroom__OffsiteEntry *newest =
@@ -139,7 +134,7 @@ static bool duration(const struct offsite *offsite, const struct sr_shipper_targ
     return true;
 }
 
-static bool shipping(const struct offsite *offsite, const struct sr_shipper_target *target,
+static bool shipping(const struct sr_offsite_page *offsite, const struct sr_shipper_target *target,
                      enum sr_archive_kind kind, double *ret)
 {
     (void)offsite;
@@ -147,7 +142,7 @@ static bool shipping(const struct offsite *offsite, const struct sr_shipper_targ
     return true;
 }
 
-static bool shipped(const struct offsite *offsite, const struct sr_shipper_target *target,
+static bool shipped(const struct sr_offsite_page *offsite, const struct sr_shipper_target *target,
                     enum sr_archive_kind kind, double *ret)
 {
     (void)offsite;
@@ -155,15 +150,16 @@ static bool shipped(const struct offsite *offsite, const struct sr_shipper_targe
     return true;
 }
 
-static bool shipped_bytes(const struct offsite *offsite, const struct sr_shipper_target *target,
-                          enum sr_archive_kind kind, double *ret)
+static bool shipped_bytes(const struct sr_offsite_page *offsite,
+                          const struct sr_shipper_target *target, enum sr_archive_kind kind,
+                          double *ret)
 {
     (void)offsite;
     *ret = (double)sr_counter_read(&lane_of(target, kind)->shipped_bytes);
     return true;
 }
 
-static bool took_over(const struct offsite *offsite, const struct sr_shipper_target *target,
+static bool took_over(const struct sr_offsite_page *offsite, const struct sr_shipper_target *target,
                       enum sr_archive_kind kind, double *ret)
 {
     (void)offsite;
@@ -171,8 +167,9 @@ static bool took_over(const struct offsite *offsite, const struct sr_shipper_tar
     return true;
 }
 
-static bool lag_seconds(const struct offsite *offsite, const struct sr_shipper_target *target,
-                        enum sr_archive_kind kind, double *ret)
+static bool lag_seconds(const struct sr_offsite_page *offsite,
+                        const struct sr_shipper_target *target, enum sr_archive_kind kind,
+                        double *ret)
 {
     (void)offsite;
     int64_t value = sr_gauge_read(&target->changes->lag_ms);
@@ -180,8 +177,9 @@ static bool lag_seconds(const struct offsite *offsite, const struct sr_shipper_t
     return kind == SR_ARCHIVE_CHANGES && value >= 0;
 }
 
-static bool lag_revisions(const struct offsite *offsite, const struct sr_shipper_target *target,
-                          enum sr_archive_kind kind, double *ret)
+static bool lag_revisions(const struct sr_offsite_page *offsite,
+                          const struct sr_shipper_target *target, enum sr_archive_kind kind,
+                          double *ret)
 {
     (void)offsite;
     int64_t value = sr_gauge_read(&target->changes->lag_revisions);
@@ -189,7 +187,7 @@ static bool lag_revisions(const struct offsite *offsite, const struct sr_shipper
     return kind == SR_ARCHIVE_CHANGES && value >= 0;
 }
 
-static bool snapshots(const struct offsite *offsite, const struct sr_shipper_target *target,
+static bool snapshots(const struct sr_offsite_page *offsite, const struct sr_shipper_target *target,
                       enum sr_archive_kind kind, double *ret)
 {
     size_t count = 0;
@@ -199,7 +197,7 @@ static bool snapshots(const struct offsite *offsite, const struct sr_shipper_tar
     return kind == SR_ARCHIVE_FULL;
 }
 
-static bool unproven_snapshots(const struct offsite *offsite,
+static bool unproven_snapshots(const struct sr_offsite_page *offsite,
                                const struct sr_shipper_target *target, enum sr_archive_kind kind,
                                double *ret)
 {
@@ -210,16 +208,18 @@ static bool unproven_snapshots(const struct offsite *offsite,
     return kind == SR_ARCHIVE_FULL;
 }
 
-static bool last_proven(const struct offsite *offsite, const struct sr_shipper_target *target,
-                        enum sr_archive_kind kind, double *ret)
+static bool last_proven(const struct sr_offsite_page *offsite,
+                        const struct sr_shipper_target *target, enum sr_archive_kind kind,
+                        double *ret)
 {
     const Strongroom__OffsiteEntry *entry = sr_offsite_newest(offsite->record, target->name, true);
     *ret = entry == NULL ? 0 : (double)entry->drilled_ms / 1000;
     return kind == SR_ARCHIVE_FULL;
 }
 
-static bool drill_duration(const struct offsite *offsite, const struct sr_shipper_target *target,
-                           enum sr_archive_kind kind, double *ret)
+static bool drill_duration(const struct sr_offsite_page *offsite,
+                           const struct sr_shipper_target *target, enum sr_archive_kind kind,
+                           double *ret)
 {
     const Strongroom__OffsiteEntry *entry = sr_offsite_newest(offsite->record, target->name, true);
     *ret = entry == NULL ? 0 : (double)entry->drill_duration_ms / 1000;
@@ -255,7 +255,7 @@ static const struct {
 
 #define FAILURES "offsite_failures_total"
 
-static void put_failures(const struct offsite *offsite, struct sr_buf *page)
+static void put_failures(const struct sr_offsite_page *offsite, struct sr_buf *page)
 {
     sr_exposition_header(page, FAILURES, "Shipments of this node that failed, by reason.",
                          SR_FAMILY_COUNTER);
@@ -277,13 +277,14 @@ static void put_failures(const struct offsite *offsite, struct sr_buf *page)
 
 void sr_offsite_metrics(const struct sr_admin_options *node, struct sr_buf *page)
 {
-    struct offsite offsite;
+    struct sr_offsite_page offsite;
     if (get(node, &offsite)) {
         for (size_t i = 0; i < sizeof(lane_families) / sizeof(lane_families[0]); i++) {
             put_lanes(&offsite, lane_families[i].name, lane_families[i].help,
                       lane_families[i].family, lane_families[i].value, page);
         }
         put_failures(&offsite, page);
+        sr_offsite_drill_metrics(&offsite, page);
         sr_exposition_header(page, "offsite_next_timestamp_seconds",
                              "When the schedule has the next snapshot.", SR_FAMILY_GAUGE);
         sr_exposition_real(page, "offsite_next_timestamp_seconds", "",
@@ -294,7 +295,7 @@ void sr_offsite_metrics(const struct sr_admin_options *node, struct sr_buf *page
 
 /* ---- /status ---- */
 
-static void put_chain(const struct offsite *offsite, const struct sr_shipper_target *target,
+static void put_chain(const struct sr_offsite_page *offsite, const struct sr_shipper_target *target,
                       enum sr_archive_kind kind, struct sr_buf *page)
 {
     const Strongroom__OffsiteChain *chain = chain_of(offsite, target, kind);
@@ -315,8 +316,8 @@ static void put_chain(const struct offsite *offsite, const struct sr_shipper_tar
     sr_json_put(page, "}");
 }
 
-static void put_target(const struct offsite *offsite, const struct sr_shipper_target *target,
-                       struct sr_buf *page)
+static void put_target(const struct sr_offsite_page *offsite,
+                       const struct sr_shipper_target *target, struct sr_buf *page)
 {
     const Strongroom__OffsiteEntry *proven = sr_offsite_newest(offsite->record, target->name, true);
     size_t count = 0;
@@ -332,6 +333,7 @@ static void put_target(const struct offsite *offsite, const struct sr_shipper_ta
                 count, unproven, proven == NULL ? 0 : proven->drilled_ms,
                 (int64_t)sr_gauge_read(&target->changes->lag_ms),
                 (int64_t)sr_gauge_read(&target->changes->lag_revisions));
+    sr_offsite_drill_page(offsite, target, page);
     put_chain(offsite, target, SR_ARCHIVE_FULL, page);
     sr_json_put(page, ",\n   ");
     put_chain(offsite, target, SR_ARCHIVE_CHANGES, page);
@@ -340,7 +342,7 @@ static void put_target(const struct offsite *offsite, const struct sr_shipper_ta
 
 void sr_offsite_page(const struct sr_admin_options *node, struct sr_buf *page)
 {
-    struct offsite offsite;
+    struct sr_offsite_page offsite;
     if (!get(node, &offsite)) {
         sr_json_put(page, ",\n \"offsite\":null");
         release(&offsite);

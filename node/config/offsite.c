@@ -38,6 +38,7 @@ static const struct number section_numbers[] = {
     NUMBER(sr_config_offsite, spread_ms, 0, DAY_MS / 24, 30 * MINUTE_MS),
     NUMBER(sr_config_offsite, changes_every_ms, 200, DAY_MS, 10000),
     NUMBER(sr_config_offsite, claim_timeout_ms, 1000, DAY_MS / 24, 30000),
+    NUMBER(sr_config_offsite, drill_every_ms, 0, 7 * DAY_MS, 0),
     NUMBER(sr_config_offsite, retention.last, 1, 500, 10),
     NUMBER(sr_config_offsite, retention.daily, 0, 400, 14),
     NUMBER(sr_config_offsite, retention.monthly, 0, 400, 12),
@@ -123,6 +124,9 @@ void sr_config_apply_offsite_defaults(const struct sr_config_source *source,
             set_default(source, target_path(path, i, target_numbers[k].field), &offsite->targets[i],
                         &target_numbers[k]);
         }
+    }
+    if (sr_config_source_find(source, PATH_START "drill") == NULL) {
+        offsite->drill = true;
     }
     if (offsite->times_count == 0 && offsite->every_ms == 0) {
         offsite->every_ms = DAY_MS / 5;

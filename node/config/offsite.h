@@ -53,6 +53,8 @@ struct sr_config_offsite {
     uint64_t spread_ms; /* by how much, at most, the times are moved */
     uint64_t changes_every_ms;
     uint64_t claim_timeout_ms;
+    bool drill; /* this cluster's nodes restore what they ship, to see that it can be */
+    uint64_t drill_every_ms; /* of a target, at most so often */
     struct {
         unsigned last;
         unsigned daily;

@@ -174,6 +174,8 @@ static const cyaml_schema_field_t offsite_fields[] = {
     CYAML_FIELD_UINT("spread_ms", IF_GIVEN, struct sr_config_offsite, spread_ms),
     CYAML_FIELD_UINT("changes_every_ms", IF_GIVEN, struct sr_config_offsite, changes_every_ms),
     CYAML_FIELD_UINT("claim_timeout_ms", IF_GIVEN, struct sr_config_offsite, claim_timeout_ms),
+    CYAML_FIELD_BOOL("drill", IF_GIVEN, struct sr_config_offsite, drill),
+    CYAML_FIELD_UINT("drill_every_ms", IF_GIVEN, struct sr_config_offsite, drill_every_ms),
     CYAML_FIELD_MAPPING("retention", IF_GIVEN, struct sr_config_offsite, retention,
                         retention_fields),
     CYAML_FIELD_END};

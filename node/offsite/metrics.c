@@ -10,3 +10,13 @@ const char *sr_ship_reason_text(enum sr_ship_reason reason)
     };
     return texts[reason];
 }
+
+const char *sr_drill_reason_text(enum sr_drill_reason reason)
+{
+    static const char *const texts[] = {
+#define X(name, text) [SR_DRILL_##name] = text,
+        SR_DRILL_REASONS(X)
+#undef X
+    };
+    return texts[reason];
+}

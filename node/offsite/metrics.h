@@ -32,6 +32,28 @@ enum sr_ship_reason {
 
 const char *sr_ship_reason_text(enum sr_ship_reason reason);
 
+/* X(name, text): why a drill did not show that a snapshot can be restored. */
+#define SR_DRILL_REASONS(X)                                                                        \
+    X(BAD, "bad")         /* it was looked at, and cannot be restored, or is another one */        \
+    X(NETWORK, "network") /* from here on: it could not be looked at, and will be later */         \
+    X(TIMEOUT, "timeout") /* these as for shipments */                                             \
+    X(OVERLOADED, "overloaded")                                                                    \
+    X(REFUSED, "refused")                                                                          \
+    X(NOT_FOUND, "not_found")                                                                      \
+    X(DISK, "disk")     /* no room for it below the data directory */                              \
+    X(PROOF, "proof")   /* the result could not be put beside it */                                \
+    X(RECORD, "record") /* the cluster did not take the result */                                  \
+    X(OTHER, "other")
+
+enum sr_drill_reason {
+#define X(name, text) SR_DRILL_##name,
+    SR_DRILL_REASONS(X)
+#undef X
+        SR_DRILL_REASON_COUNT
+};
+
+const char *sr_drill_reason_text(enum sr_drill_reason reason);
+
 struct sr_lane_metrics {
     struct sr_counter shipped; /* by this node */
     struct sr_counter shipped_bytes;
@@ -47,6 +69,14 @@ struct sr_lane_metrics {
                                         target has no full archive yet */
     struct sr_gauge lag_revisions;   /* likewise */
     atomic_ullong put_bytes;         /* of the shipment that goes on */
+};
+
+struct sr_drill_metrics {
+    struct sr_counter proven;  /* by this node, and good */
+    struct sr_counter adopted; /* results of machines elsewhere */
+    struct sr_counter failed[SR_DRILL_REASON_COUNT];
+    struct sr_counter fetched_bytes;
+    struct sr_gauge drilling; /* 1: now */
 };
 
 #endif

@@ -47,6 +47,7 @@ struct sr_shipper_view {
         const char *region; /* "": not said */
         const struct sr_lane_metrics *full;
         const struct sr_lane_metrics *changes;
+        const struct sr_drill_metrics *drill; /* NULL: nobody drills here */
     } targets[SR_OFFSITE_TARGETS_MAX];
     uint64_t next_ms; /* when the schedule has the next full archive */
 };

@@ -166,8 +166,11 @@ def test_changes_follow_and_are_told_of(shipping):
             data = path.read_bytes()
             assert b"planted" not in data and b"first" not in data
     for node in cluster.nodes:
-        told = json.loads(there.page(node, "status"))["offsite"]["targets"][0]
-        assert told["name"] == "far" and told["count"] == 1 and told["unproven"] == 1
+        def told(node=node):
+            return json.loads(there.page(node, "status"))["offsite"]["targets"][0]
+
+        assert told()["name"] == "far" and told()["count"] == 1
+        wait_for(lambda: told()["unproven"] == 0, "a drill to restore it")
         metrics = there.page(node, "metrics")
         assert 'strongroom_offsite_snapshots{target="far",kind="snapshot"} 1\n' in metrics
         assert 'strongroom_offsite_lag_revisions{target="far",kind="changes"} ' in metrics

@@ -356,6 +356,8 @@ static const struct wrong wrongs[] = {
     {NULL, "offsite:\n  every_ms: 1000\n", "26: offsite.targets: missing"},
     {NULL, OFFSITE "  every_ms: 999\n",
      "31: offsite.every_ms: must be a whole number from 1000 to 604800000"},
+    {NULL, OFFSITE "  drill_every_ms: 604800001\n",
+     "31: offsite.drill_every_ms: must be a whole number from 0 to 604800000"},
     {NULL, OFFSITE "  times: [\"00:00\", \"24:00\"]\n",
      "31: offsite.times[1]: must be HH:MM, from 00:00 to 23:59"},
     {NULL, OFFSITE "  times: [\"07:00\", \"07:00\"]\n",
@@ -505,6 +507,7 @@ static void test_offsite(void **state)
                                       "      lock_days: 30\n"
                                       "      parts_parallel: 2\n"
                                       "  times: [\"00:10\", \"12:00\"]\n"
+                                      "  drill: false\n"
                                       "  retention: {daily: 3}\n");
     struct sr_config *config = load_text(text);
     const struct sr_config_offsite *offsite = config->offsite;
@@ -519,6 +522,8 @@ static void test_offsite(void **state)
     assert_int_equal(sr_config_time_of_day(offsite->times[1]), 12 * 3600);
     assert_int_equal(offsite->changes_every_ms, 10000);
     assert_int_equal(offsite->claim_timeout_ms, 30000);
+    assert_false(offsite->drill);
+    assert_int_equal(offsite->drill_every_ms, 0);
     assert_int_equal(offsite->retention.last, 10);
     assert_int_equal(offsite->retention.daily, 3);
     sr_config_free(config);
@@ -526,6 +531,7 @@ static void test_offsite(void **state)
     text = edited(NULL, OFFSITE);
     config = load_text(text);
     assert_int_equal(config->offsite->every_ms, 86400000 / 5);
+    assert_true(config->offsite->drill);
     sr_config_free(config);
     free(text);
     config = load_text(good);
