@@ -24,6 +24,7 @@ static void print_help(FILE *out)
         "  recover      make a new cluster of what one has left that lost its majority\n"
         "  restore      make a new cluster of what one has shipped off-site\n"
         "  snapshot     what has been shipped off-site; ship a snapshot now\n"
+        "  drill        show, with a recovery key, that what has been shipped can be restored\n"
         "  check        read and authenticate everything that a stopped node holds\n"
         "  version      print the version\n"
         "\n"
@@ -60,9 +61,10 @@ static const struct {
     {"status", command_status},     {"drain", command_drain},
     {"rebuild", command_rebuild},   {"recover", command_recover},
     {"check", command_check},       {"move-leader", command_move_leader},
-    {"snapshot", command_snapshot}, {"restore", command_restore},
-    {"--version", command_version}, {"--help", command_help},
-    {"-h", command_help},           {"help", command_help},
+    {"snapshot", command_snapshot}, {"drill", command_drill},
+    {"restore", command_restore},   {"--version", command_version},
+    {"--help", command_help},       {"-h", command_help},
+    {"help", command_help},
 };
 
 int main(int argc, char **argv)
