@@ -140,6 +140,9 @@ static void fill_times(struct sr_shipment *shipment, Strongroom__Manifest *manif
         shipment->newest_change_ms = shipment->info.newest_time_ms;
     }
     shipment->ended_ms = ship->env.wall_ms(ship->env.arg);
+    if (shipment->ended_ms < shipment->begun_ms) { /* the clock was set back meanwhile */
+        shipment->ended_ms = shipment->begun_ms;
+    }
     manifest->begun_ms = shipment->begun_ms;
     manifest->ended_ms = shipment->ended_ms;
     manifest->newest_change_ms = shipment->newest_change_ms;
@@ -255,6 +258,9 @@ int sr_shipment_make(struct sr_shipment *shipment, struct sr_err *err)
 void sr_shipment_undo(const struct sr_shipment *shipment)
 {
     struct sr_err ignored = {0};
-    (void)sr_target_remove(shipment->target, shipment->manifest_name, &ignored);
-    (void)sr_target_remove(shipment->target, shipment->archive_name, &ignored);
+    int status = sr_target_remove(shipment->target, shipment->manifest_name, &ignored);
+    /* A manifest that stays is not to speak of an archive that is gone: pruning takes both. */
+    if (status == SR_OK || status == SR_NOT_FOUND) {
+        (void)sr_target_remove(shipment->target, shipment->archive_name, &ignored);
+    }
 }

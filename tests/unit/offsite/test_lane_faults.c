@@ -284,6 +284,68 @@ static void test_a_restart_does_not_make_what_is_behind_young(void **state)
     world_close(world);
 }
 
+static uint64_t set_back_ms;
+
+/* Set back by an hour each time that somebody looks at it. */
+static uint64_t falling_wall_ms(void *arg)
+{
+    set_back_ms += HOUR;
+    return world_wall_ms(arg) - set_back_ms;
+}
+
+static void test_a_clock_that_is_set_back_meanwhile_hinders_nothing(void **state)
+{
+    struct world *world = world_open(DAY);
+    struct member *member = alone(world, 2);
+    (void)state;
+    set_back_ms = 0;
+    member->ship.env.wall_ms = falling_wall_ms;
+    world_run(world, 5 * SECOND, SECOND);
+    assert_int_equal(entries(world), 1);
+    put_some(world, 2);
+    world_run(world, 15 * SECOND, SECOND);
+    size_t chained = 0;
+    assert_int_equal(manifests(world, SR_ARCHIVE_FULL, &chained), 1);
+    assert_int_equal(manifests(world, SR_ARCHIVE_CHANGES, &chained), 1);
+    assert_int_equal(sr_gauge_read(&member->full.metrics.last_duration_ms), 0);
+    world_close(world);
+}
+
+/* ---- What cannot be removed ---- */
+
+/* It is lost, and in the place of its manifest there is what no removal takes. */
+static bool lose_what_stays(struct member *member, const Strongroom__OffsiteChange *change,
+                            enum sr_api_error *ret)
+{
+    if (change->change_case != STRONGROOM__OFFSITE_CHANGE__CHANGE_COMPLETE) {
+        return false;
+    }
+    struct objects objects = world_objects(member->world, SR_ARCHIVE_FULL);
+    char path[256];
+    assert_int_equal(objects.count, 2);
+    (void)snprintf(path, sizeof(path), "%s/%s", member->world->dir, objects.names[1]);
+    assert_non_null(strstr(path, ".srm"));
+    assert_int_equal(remove(path), 0);
+    assert_int_equal(mkdir(path, 0700), 0);
+    sr_free(objects.names);
+    member->dead = true;
+    *ret = SR_API_OFFSITE_LOST;
+    return true;
+}
+
+static void test_an_archive_is_not_taken_back_before_its_manifest(void **state)
+{
+    struct world *world = world_open(DAY);
+    (void)state;
+    alone(world, 2)->intercept = lose_what_stays;
+    world_run(world, SECOND, SECOND);
+    struct objects objects = world_objects(world, SR_ARCHIVE_FULL);
+    assert_int_equal(objects.count, 1); /* directories are not listed */
+    assert_non_null(strstr(objects.names[0], ".sra"));
+    sr_free(objects.names);
+    world_close(world);
+}
+
 /* ---- A catalogue that is full ---- */
 
 static unsigned claims_refused;
@@ -368,6 +430,8 @@ int main(void)
         cmocka_unit_test(test_a_clock_that_was_ahead_does_not_end_the_shipping),
         cmocka_unit_test(test_two_clocks_do_not_drive_each_other),
         cmocka_unit_test(test_a_restart_does_not_make_what_is_behind_young),
+        cmocka_unit_test(test_a_clock_that_is_set_back_meanwhile_hinders_nothing),
+        cmocka_unit_test(test_an_archive_is_not_taken_back_before_its_manifest),
         cmocka_unit_test(test_a_full_catalogue_is_said_and_pruned),
         cmocka_unit_test(test_what_was_shipped_under_another_name_stays),
     };
