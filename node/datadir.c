@@ -53,8 +53,10 @@ static int take_lock(struct sr_datadir *dir, struct sr_err *err)
         return sr_err_errno(err, SR_IO, errno, "open %s", path);
     }
     if (flock(dir->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        return sr_err_set(err, SR_REFUSED, "data_dir %s is in use by another strongroomd",
-                          dir->path);
+        return errno == EWOULDBLOCK
+                   ? sr_err_set(err, SR_REFUSED, "data_dir %s is in use by another strongroomd",
+                                dir->path)
+                   : sr_err_errno(err, SR_IO, errno, "lock %s", path);
     }
     return SR_OK;
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -25,6 +26,8 @@ enum {
     EXIT_DAMAGED = 4,
     EXIT_DISK = 5
 };
+
+#define TRIES_A_WORD 60 /* of a start without space */
 
 static struct sr_node *running; /* for the signal handler; NULL between two lives */
 static volatile sig_atomic_t is_stop_asked;
@@ -173,11 +176,28 @@ static int exit_code(const char *what, const struct sr_err *err)
     } else if (err->status == SR_IO) {
         code = EXIT_DISK;
         advice = " advice=\"see to the disk before starting this node again\"";
-    } else if (err->status == SR_NO_SPACE) {
-        advice = " advice=\"make room on the disk of data_dir, then start this node again\"";
     }
     sr_log(SR_LOG_FATAL, "node", what, "reason=\"%s\"%s exit_code=%d", err->text, advice, code);
     return code;
+}
+
+/* A disk without space is waited for, as it is by a node that runs (decision 0015). NULL with
+ * SR_OK: asked to stop meanwhile. */
+static int start(const struct sr_config *config, struct sr_node **ret, struct sr_err *err)
+{
+    const struct timespec pause = {.tv_sec = 1};
+    for (unsigned tries = 0; !is_stop_asked; tries++) {
+        int status = sr_node_start(config, ret, err);
+        if (status != SR_NO_SPACE) {
+            return status;
+        }
+        if (tries % TRIES_A_WORD == 0) {
+            sr_log(SR_LOG_ERROR, "node", "disk full: the start waits for space",
+                   "reason=\"%s\" advice=\"make room on the disk of data_dir\"", err->text);
+        }
+        nanosleep(&pause, NULL); /* a signal ends it */
+    }
+    return SR_OK;
 }
 
 /* One life of the node, from start to stop. */
@@ -185,8 +205,12 @@ static int live(const struct sr_config *config, bool *ret_restart)
 {
     struct sr_err err = {0};
     struct sr_node *node = NULL;
-    if (sr_node_start(config, &node, &err) != SR_OK) {
+    if (start(config, &node, &err) != SR_OK) {
         return exit_code("cannot start", &err);
+    }
+    if (node == NULL) {
+        sr_log(SR_LOG_INFO, "node", "stopped", "");
+        return EXIT_STOPPED;
     }
     running = node;
     if (is_stop_asked) { /* before there was somebody to tell */

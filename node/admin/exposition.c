@@ -50,7 +50,7 @@ void sr_exposition_integer(struct sr_buf *page, const char *name, const char *la
 void sr_exposition_real(struct sr_buf *page, const char *name, const char *labels, double value)
 {
     put_name(page, name, "", labels);
-    put(page, " %.9g\n", value);
+    put(page, " %.15g\n", value); /* of a point in time, the milliseconds too */
 }
 
 void sr_exposition_single(struct sr_buf *page, const char *name, const char *help,

@@ -24,6 +24,7 @@
 
 #define TOKEN_BYTES_MAX 256
 #define PAUSE_S         1
+#define REFUSALS_MAX    6 /* in a row */
 
 static const atomic_bool never; /* a signal ends the process while there is nothing to lose */
 
@@ -131,13 +132,14 @@ static int ask(const struct sr_config *config, const char *address, const struct
     return status == SR_OK ? SR_OK : (sr_err_prefix(err, "ask %s", address), status);
 }
 
-/* Ask all until one lets us in, or all who can be reached refuse. */
+/* Ask all until one lets us in, or all who can be reached refuse, round after round: who is behind
+ * has not heard of a place yet that was made a moment ago. */
 static int ask_all(const struct sr_config *config, const struct sr_buf *token,
                    Strongroom__JoinReply **ret, struct sr_err *err)
 {
     const struct sr_config_join *join = config->cluster.join;
     char logged[SR_ERR_TEXT_MAX] = "";
-    for (;;) {
+    for (unsigned refusals = 0;;) {
         bool may_come = false;
         bool is_refused = false;
         struct sr_err refused = {0};
@@ -156,7 +158,8 @@ static int ask_all(const struct sr_config *config, const struct sr_buf *token,
                 sr_log(SR_LOG_WARN, "join", "not yet", "reason=\"%s\"", err->text);
             }
         }
-        if (is_refused && !may_come) {
+        refusals = is_refused && !may_come ? refusals + 1 : 0;
+        if (refusals == REFUSALS_MAX) {
             *err = refused;
             return SR_REFUSED;
         }

@@ -40,7 +40,8 @@ static int take_lock(struct sr_survivor *survivor, struct sr_err *err)
         return errno == ENOENT ? SR_OK : sr_err_errno(err, SR_IO, errno, "open %s", path);
     }
     if (flock(survivor->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        return sr_err_set(err, SR_REFUSED, "a strongroomd runs on it");
+        return errno == EWOULDBLOCK ? sr_err_set(err, SR_REFUSED, "a strongroomd runs on it")
+                                    : sr_err_errno(err, SR_IO, errno, "lock %s", path);
     }
     return SR_OK;
 }

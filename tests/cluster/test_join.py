@@ -232,3 +232,15 @@ def test_what_is_no_request_is_refused(settled):
     asker.close()
     assert "forged" not in first.log()
     cluster.still_serves()
+
+
+def test_a_node_may_come_a_moment_before_its_place(settled):
+    """Whom it asks may not have heard of its place yet."""
+    cluster = settled
+    node = cluster.new_node("n4", "a")
+    node.start()
+    wait_for(lambda: 'part=join msg="not yet"' in node.log(), "it to be turned away")
+    etcdctl_add(cluster, node)
+    cluster.strongroom("member", "wait", node.name)
+    cluster.wait_ready()
+    cluster.still_serves()

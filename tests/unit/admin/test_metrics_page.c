@@ -244,6 +244,16 @@ static void test_cluster(void **state)
     expect("leader_hand_overs_total", "", 4);
 }
 
+static void test_a_point_in_time_keeps_its_milliseconds(void **state)
+{
+    (void)state;
+    struct sr_buf page = {0};
+    sr_exposition_real(&page, "last_seconds", "", 1795404640.123);
+    sr_buf_append(&page, "", 1);
+    assert_non_null(strstr((const char *)page.data, "last_seconds 1795404640.123\n"));
+    sr_buf_close(&page);
+}
+
 static void test_histogram_is_cumulative(void **state)
 {
     (void)state;
@@ -423,6 +433,7 @@ int main(void)
         cmocka_unit_test_setup(test_consensus, setup),
         cmocka_unit_test_setup(test_store, setup),
         cmocka_unit_test_setup(test_cluster, setup),
+        cmocka_unit_test(test_a_point_in_time_keeps_its_milliseconds),
         cmocka_unit_test_setup(test_histogram_is_cumulative, setup),
         cmocka_unit_test_setup(test_histograms_that_are_promised, setup),
         cmocka_unit_test_setup(test_peers, setup),
