@@ -107,6 +107,7 @@ struct wanted {
     size_t count;
     char names[SR_OFFSITE_TARGETS_MAX][SR_OFFSITE_NAME_BYTES_MAX + 1];
     uint64_t completed[SR_OFFSITE_TARGETS_MAX];
+    int64_t revision; /* that has to be in it: one that was on its way may be older */
 };
 
 static uint64_t completed(const Strongroom__OffsiteRecord *record, const char *target)
@@ -122,6 +123,7 @@ static void remember(const Strongroom__V1__SnapshotNowResponse *asked, struct wa
         wanted->completed[i] = completed(asked->record, asked->targets[i]);
         wanted->count++;
     }
+    wanted->revision = asked->header == NULL ? 0 : asked->header->revision;
 }
 
 /* Whether all are there; @err says of one that is not why. */
@@ -131,7 +133,8 @@ static bool is_done(const struct wanted *wanted, const Strongroom__OffsiteRecord
     for (size_t i = 0; i < wanted->count; i++) {
         const char *target = wanted->names[i];
         const Strongroom__OffsiteChain *chain = snapshot_chain(record, target, 'F');
-        if (completed(record, target) <= wanted->completed[i]) {
+        if (completed(record, target) <= wanted->completed[i] ||
+            chain->until_revision < wanted->revision) {
             const char *failure = chain == NULL ? "" : chain->failure;
             (void)sr_err_set(err, SR_AGAIN, "%s: not there yet%s%s", target,
                              *failure == 0 ? "" : ": ", failure);

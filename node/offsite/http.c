@@ -123,13 +123,25 @@ static uint64_t time_of(const char *text)
     return (uint64_t)timegm(&when) * 1000;
 }
 
+/* The name of a region goes into logs: a server must not write what it likes there. */
+static void clean_region(char *region)
+{
+    if (region[strspn(region, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")] !=
+        0) {
+        region[0] = 0;
+    }
+}
+
 static void take_value(struct sr_http_answer *answer, const char *line, size_t size)
 {
     char value[SR_HTTP_VALUE_MAX];
     unsigned long long begin = 0, total = 0;
     if (take_header(line, size, "etag", answer->etag, sizeof(answer->etag)) ||
-        take_header(line, size, "x-amz-version-id", answer->version, sizeof(answer->version)) ||
-        take_header(line, size, "x-amz-bucket-region", answer->region, sizeof(answer->region))) {
+        take_header(line, size, "x-amz-version-id", answer->version, sizeof(answer->version))) {
+        return;
+    }
+    if (take_header(line, size, "x-amz-bucket-region", answer->region, sizeof(answer->region))) {
+        clean_region(answer->region);
         return;
     }
     if (take_header(line, size, "content-length", value, sizeof(value))) {
@@ -163,14 +175,28 @@ static void clear_answer(struct sr_http_answer *answer)
     answer->body = body;
 }
 
+/* "HTTP/1.1 200 OK"; @line does not end with a 0. 0: that is none. */
+static long status_of(const char *line, size_t size)
+{
+    const char *space = memchr(line, ' ', size);
+    long status = 0;
+    for (const char *at = space; at != NULL && ++at < line + size && at <= space + 3;) {
+        if (*at < '0' || *at > '9') {
+            return 0;
+        }
+        status = 10 * status + (*at - '0');
+    }
+    return status;
+}
+
 static size_t on_header(char *line, size_t one, size_t size, void *arg)
 {
     struct sr_http_exchange *exchange = arg;
     size *= one;
     if (size >= 5 && strncmp(line, "HTTP/", 5) == 0) {
         clear_answer(&exchange->answer);
-        const char *space = memchr(line, ' ', size);
-        if (space == NULL || sscanf(space, "%3ld", &exchange->answer.status) != 1) {
+        exchange->answer.status = status_of(line, size);
+        if (exchange->answer.status == 0) {
             return 0;
         }
     } else {

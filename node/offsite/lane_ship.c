@@ -348,9 +348,10 @@ static int ship_it(struct sr_lane *lane, struct sr_shipment *shipment, uint64_t 
 static int ship_what_is_wanted(struct sr_lane *lane, struct sr_shipment *shipment, uint64_t number)
 {
     bool wanted = atomic_exchange(&lane->wanted, false);
+    int64_t revision = sr_store_revision(lane->ship->store);
     await_flush(lane);
     int status = ship_it(lane, shipment, number);
-    if (wanted && status != SR_OK) {
+    if (wanted && (status != SR_OK || shipment->info.header.revision < revision)) {
         atomic_store(&lane->wanted, true);
     }
     return status;

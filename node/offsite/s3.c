@@ -171,7 +171,8 @@ static int on_location(void *arg, const char *parent, const char *name, const ch
 {
     (void)parent;
     (void)err;
-    if (strcmp(name, "LocationConstraint") == 0) {
+    if (strcmp(name, "LocationConstraint") == 0 &&
+        consists_of(text, UPPER LOWER_AND_DIGITS "-", 0, 63)) {
         snprintf(arg, 64, "%s", strcmp(text, "EU") == 0 ? "eu-west-1" : text);
     }
     return SR_OK;

@@ -29,6 +29,7 @@ struct sr_s3 {
     struct sr_credentials_source source;
     struct sr_credentials *credentials; /* secret; empty before the first request */
     unsigned credentials_count;         /* how many different ones there have been */
+    uint64_t credentials_ns;            /* when they were last asked for */
     bool has_residency;                 /* the region is to be looked at */
     /* Copies of the configuration; NULL where it has none. */
     char *region, *ca_file, *proxy, *credentials_file, *credentials_command, *profile;

@@ -12,6 +12,8 @@
 
 /* More pages than the largest bucket has: a server that never says it is the last. */
 #define PAGES_MAX 100000
+/* S3 gives 1,000: one that gives more than these is not counted on to be reasonable. */
+#define PAGE_ENTRIES_MAX 10000
 
 struct entry {
     char *key;
@@ -75,8 +77,12 @@ static void on_field(struct entry *entry, const char *name, const char *text)
     }
 }
 
-static void keep_entry(struct page *page)
+static int keep_entry(struct page *page, struct sr_err *err)
 {
+    if (page->count == PAGE_ENTRIES_MAX) {
+        return sr_err_set(err, SR_FORMAT, "a list with more than %d entries in a page",
+                          PAGE_ENTRIES_MAX);
+    }
     if (page->current.key != NULL) {
         if (page->count == page->capacity) {
             page->capacity = page->capacity == 0 ? 64 : page->capacity * 2;
@@ -85,17 +91,17 @@ static void keep_entry(struct page *page)
         page->entries[page->count++] = page->current;
     }
     memset(&page->current, 0, sizeof(page->current));
+    return SR_OK;
 }
 
 static int on_element(void *arg, const char *parent, const char *name, const char *text,
                       struct sr_err *err)
 {
     struct page *page = arg;
-    (void)err;
     if (is_container(page, parent)) {
         on_field(&page->current, name, text);
     } else if (is_container(page, name)) {
-        keep_entry(page);
+        return keep_entry(page, err);
     } else if (strcmp(name, "IsTruncated") == 0) {
         page->truncated = strcmp(text, "true") == 0;
     } else if (strcmp(name, "NextContinuationToken") == 0 || strcmp(name, "NextKeyMarker") == 0) {

@@ -107,6 +107,13 @@ static void grow_sent(struct sr_s3_put *put)
     memset(&put->sent[put->sent_count++], 0, sizeof(*put->sent));
 }
 
+/* 0: no limit. */
+static uint64_t part_speed(const struct sr_s3 *s3)
+{
+    uint64_t speed = s3->bytes_per_second / s3->parts_parallel;
+    return s3->bytes_per_second > 0 && speed == 0 ? 1 : speed;
+}
+
 int sr_s3_parts_send(struct sr_s3_put *put, struct sr_s3_part *part, struct sr_err *err)
 {
     struct sr_s3 *s3 = put->s3;
@@ -129,7 +136,7 @@ int sr_s3_parts_send(struct sr_s3_put *put, struct sr_s3_part *part, struct sr_e
         .address = sr_s3_address(s3, put->base.name, (const char *)query.data),
         .body = part->data,
         .body_size = part->size,
-        .send_bytes_per_second = s3->bytes_per_second / s3->parts_parallel,
+        .send_bytes_per_second = part_speed(s3),
         .prepare = s3->checksum_sha256 ? add_checksum : NULL};
     sr_buf_close(&query);
     sr_s3_request_start(s3, &part->request);

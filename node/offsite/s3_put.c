@@ -298,6 +298,16 @@ static int look(struct sr_s3_put *put, struct sr_target_object *ret, struct sr_e
     return status;
 }
 
+/* It has arrived, but not as it should have: it must not stay. After the network's failures it may
+ * be as it should, and with replace it may be the one before. */
+static void take_back(struct sr_s3_put *put, int status)
+{
+    if (status != SR_NETWORK && status != SR_TIMEOUT && status != SR_AGAIN && status != SR_CLOSED &&
+        !put->base.options.replace) {
+        (void)sr_s3_remove(&put->s3->base, put->base.name, NULL);
+    }
+}
+
 static int finish(struct sr_s3_put *put, struct sr_target_object *ret, struct sr_err *err)
 {
     int status = SR_OK;
@@ -312,7 +322,13 @@ static int finish(struct sr_s3_put *put, struct sr_target_object *ret, struct sr
             status = complete_upload(put, err);
         }
     }
-    return status == SR_OK ? look(put, ret, err) : status;
+    if (status == SR_OK) {
+        status = look(put, ret, err);
+        if (status != SR_OK) {
+            take_back(put, status);
+        }
+    }
+    return status;
 }
 
 int sr_s3_put_finish(struct sr_target_put *base, struct sr_target_object *ret, struct sr_err *err)

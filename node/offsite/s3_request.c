@@ -24,7 +24,9 @@
 #define LAST_WORDS_MS 3000
 /* Read credentials again when they expire within this time. */
 #define EXPIRY_MARGIN_MS ((uint64_t)5 * 60 * 1000)
-#define STEP_MS          1000 /* no longer without a look at what is cancelled */
+/* But not more often than that: who gives them gives none that live for longer. */
+#define ASK_AGAIN_NS ((uint64_t)10 * 1000 * 1000 * 1000)
+#define STEP_MS      1000 /* no longer without a look at what is cancelled */
 
 /* ---- Headers ---- */
 
@@ -116,6 +118,7 @@ static int load_credentials(struct sr_s3 *s3, struct sr_err *err)
 {
     struct sr_credentials *fresh = sr_secret_alloc(sizeof(*fresh));
     int status = sr_credentials_load(&s3->source, fresh, err);
+    s3->credentials_ns = sr_clock_monotonic_ns();
     if (status == SR_OK) {
         const struct sr_credentials *now = s3->credentials;
         if (strcmp(fresh->access_key, now->access_key) != 0 ||
@@ -129,11 +132,19 @@ static int load_credentials(struct sr_s3 *s3, struct sr_err *err)
     return status;
 }
 
+/* When there are no others to be had, those that are about to expire do as long as the server takes
+ * them. */
 static int need_credentials(struct sr_s3 *s3, struct sr_err *err)
 {
     const struct sr_credentials *now = s3->credentials;
-    bool expiring = now->expires_ms != 0 && now->expires_ms < sr_clock_wall_ms() + EXPIRY_MARGIN_MS;
-    return now->access_key[0] != 0 && !expiring ? SR_OK : load_credentials(s3, err);
+    if (now->access_key[0] == 0) {
+        return load_credentials(s3, err);
+    }
+    if (now->expires_ms != 0 && now->expires_ms < sr_clock_wall_ms() + EXPIRY_MARGIN_MS &&
+        sr_clock_monotonic_ns() - s3->credentials_ns >= ASK_AGAIN_NS) {
+        (void)load_credentials(s3, NULL);
+    }
+    return SR_OK;
 }
 
 /* The server does not take the credentials of this attempt: whether there are others by now. */

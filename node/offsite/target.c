@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/alloc.h"
 #include "base/buf.h"
@@ -335,13 +336,17 @@ int sr_target_clean(struct sr_target *target, uint64_t age_ms, uint64_t *ret_cou
 
 /* ---- Probe ---- */
 
-/* Put, read back, remove. */
+/* Put, read back, remove. Who may not remove, or not yet, may ship all the same. */
 static int probe_by_writing(struct sr_target *target, struct sr_err *err)
 {
     static const char content[] = "Strongroom asks whether it may write here.\n";
     const struct sr_target_put_options options = {.replace = true};
     char name[64];
-    snprintf(name, sizeof(name), "probe-%llu", (unsigned long long)sr_clock_wall_ms());
+    uint64_t random = 0;
+    if (getrandom(&random, sizeof(random), 0) != sizeof(random)) {
+        return sr_err_set(err, SR_CRYPTO, "%s: no random number", target->title);
+    }
+    snprintf(name, sizeof(name), "probe-%016llx", (unsigned long long)random);
     int status = sr_target_put_bytes(target, name, content, sizeof(content), &options, err);
     if (status != SR_OK) {
         return status;
@@ -354,8 +359,12 @@ static int probe_by_writing(struct sr_target *target, struct sr_err *err)
             sr_err_set(err, SR_CORRUPT, "%s: %s reads back as something else", target->title, name);
     }
     sr_free(data);
-    int removed = sr_target_remove(target, name, status == SR_OK ? err : NULL);
-    return status != SR_OK ? status : removed;
+    struct sr_err why = {0};
+    int removed = sr_target_remove(target, name, &why);
+    if (status == SR_OK && removed != SR_OK && removed != SR_REFUSED) {
+        status = sr_err_set(err, removed, "%s", why.text);
+    }
+    return status;
 }
 
 int sr_target_probe(struct sr_target *target, bool writing, struct sr_err *err)

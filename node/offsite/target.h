@@ -117,7 +117,8 @@ void sr_target_stats(const struct sr_target *target, struct sr_target_stats *ret
 
 /* Ask whether the target is there, whether it lets us in, whether it is where it is said to be
  * (residency), and whether its bucket can lock when locks are configured. With @writing, also put,
- * read and remove an object "probe-...". One that writes should do this before its first put. */
+ * read and remove an object "probe-..."; that it may not be removed is no failure. One that writes
+ * should do this before its first put. */
 int sr_target_probe(struct sr_target *target, bool writing, struct sr_err *err);
 
 /* ---- Objects ----

@@ -91,7 +91,8 @@ void service_snapshot_now(struct sr_service *service, struct sr_call *call,
     response.targets = names;
     response.n_targets = view.count;
     sr_log(SR_LOG_INFO, "audit", "asked for a snapshot", "actor=\"%s\"", call->actor);
+    int64_t revision = sr_store_revision(context->store);
     context->ship_now(context->arg);
-    service_reply(service, call, 0, &response.base);
+    service_reply(service, call, revision, &response.base);
     strongroom__offsite_record__free_unpacked(response.record, NULL);
 }
