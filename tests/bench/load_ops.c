@@ -27,15 +27,20 @@ static uint64_t next_random(void)
     return ops.random;
 }
 
+static void randomize(uint8_t *data, size_t size)
+{
+    for (size_t i = 0; i < size; i += 8) {
+        uint64_t random = next_random();
+        memcpy(data + i, &random, size - i < 8 ? size - i : 8);
+    }
+}
+
 void load_ops_init(const struct load_options *options)
 {
     ops.options = options;
     ops.random = options->seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
     ops.pool = sr_alloc(POOL_BYTES);
-    for (size_t i = 0; i < POOL_BYTES; i += 8) {
-        uint64_t random = next_random();
-        memcpy(ops.pool + i, &random, 8);
-    }
+    randomize(ops.pool, POOL_BYTES);
 }
 
 static void put_varint(struct sr_buf *out, uint64_t value)
@@ -73,6 +78,10 @@ static void make_put(struct load_request *request, uint64_t key)
 {
     begin(request, "/etcdserverpb.KV/Put", key);
     size_t offset = next_random() % (POOL_BYTES - ops.options->value_bytes);
+    if (ops.options->op == LOAD_FILL) {
+        /* What came before would compress, and an archive be smaller than it says. */
+        randomize(ops.pool + offset, ops.options->value_bytes);
+    }
     put_bytes(&request->message, 2, ops.pool + offset, ops.options->value_bytes);
     request->is_get = false;
     end(request);

@@ -126,7 +126,7 @@ class Cluster:
         leaders = []
         if done.returncode == 0:
             for status in json.loads(done.stdout):
-                if status["Status"]["leader"] == status["Status"]["header"]["member_id"]:
+                if status["Status"].get("leader") == status["Status"]["header"]["member_id"]:
                     leaders.append(status["Endpoint"])
         return sorted(self.endpoints, key=lambda endpoint: endpoint not in leaders)
 
@@ -243,15 +243,21 @@ class Strongroom(Cluster):
             self.change_settings()
 
     def change_settings(self):
-        for i in range(1, NODES + 1):
-            self.kill_node(i)
-            path = self.dir / f"n{i}" / "strongroom.yaml"
-            text = path.read_text()
+        def changed(text):
             for name, value in self.settings.items():
                 text, count = re.subn(rf"^( *{name}:).*$", rf"\1 {value}", text, flags=re.MULTILINE)
                 if count != 1:
-                    raise RuntimeError(f"{path}: {name} is there {count} times")
-            path.write_text(text)
+                    raise RuntimeError(f"strongroom.yaml: {name} is there {count} times")
+            return text
+
+        self.reconfigure(changed)
+
+    def reconfigure(self, changed):
+        """All nodes start anew, with what @changed makes of the text of their configuration."""
+        for i in range(1, NODES + 1):
+            self.kill_node(i)
+            path = self.dir / f"n{i}" / "strongroom.yaml"
+            path.write_text(changed(path.read_text()))
         for i in range(1, NODES + 1):
             self.start_node(i)
         for endpoint in self.endpoints:
