@@ -17,8 +17,8 @@ def pytest_sessionstart():
 
 
 # Files are run beside each other: what takes minutes begins first.
-LONGEST = ("linearizability", "zones", "membership", "runbooks", "disk_full", "failures", "image",
-           "recover", "corruption", "mixed_levels")
+LONGEST = ("linearizability", "zones", "offsite", "membership", "runbooks", "disk_full", "failures",
+           "image", "recover", "restore", "drill", "corruption", "mixed_levels")
 
 
 def pytest_collection_modifyitems(items):
