@@ -244,11 +244,22 @@ static void welcome(const Strongroom__ClusterRecord *record, uint64_t member)
     sr_buf_close(&packed);
 }
 
-/* Whoever fits gets the place, and nobody gets it again. */
+static struct sr_join_asker asker_of(const Strongroom__JoinRequest *request, uint8_t key,
+                                     bool has_name)
+{
+    uint8_t keys[SR_TOKEN_KEY_BYTES] = {key};
+    struct sr_join_asker asker = {.has_name = has_name};
+    sr_token_claim(keys, (const char *)request->token.data, request->token.len, asker.claim);
+    return asker;
+}
+
+/* Whoever fits gets the place, may ask for it again, and nobody else gets it. */
 static void join(struct run *run, const Strongroom__JoinRequest *request, bool has_name)
 {
     struct sr_err err = {0};
-    size_t at = sr_join_match(run->record, request, has_name, &err);
+    struct sr_join_asker asker = asker_of(request, 1, has_name);
+    struct sr_join_asker other = asker_of(request, 2, has_name);
+    size_t at = sr_join_match(run->record, request, &asker, &err);
     sr_check(at <= run->record->n_members && (at < run->record->n_members || err.text[0] != 0));
     if (at == run->record->n_members || run->record->epoch == 0) {
         return;
@@ -262,6 +273,8 @@ static void join(struct run *run, const Strongroom__JoinRequest *request, bool h
     own.client_urls = request->client_urls;
     own.n_client_urls = request->n_client_urls;
     own.feature_level = request->feature_level;
+    own.token_hash.data = asker.claim;
+    own.token_hash.len = sizeof(asker.claim);
     Strongroom__ClusterChange change = STRONGROOM__CLUSTER_CHANGE__INIT;
     change.change_case = STRONGROOM__CLUSTER_CHANGE__CHANGE_CLAIM;
     change.claim = &own;
@@ -269,7 +282,7 @@ static void join(struct run *run, const Strongroom__JoinRequest *request, bool h
     apply(run, &change);
     if (run->record->epoch != before) {
         welcome(run->record, own.id);
-        at = sr_join_match(run->record, request, has_name, &err);
+        at = sr_join_match(run->record, request, &other, &err);
         sr_check(at == run->record->n_members || run->record->members[at]->id != own.id);
     }
 }
