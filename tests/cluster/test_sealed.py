@@ -2,8 +2,13 @@
 """No key name and no value is on a disk or in a log in the clear."""
 
 import os
+import signal
+import socket
+import subprocess
+import sys
 
-from cluster import wait_for
+import pytest
+from cluster import PATIENCE_S, STRONGROOM, wait_for
 
 NAME = "customer-4711-passport"
 VALUE = "P<D<<MUSTERMANN<<ERIKA"
@@ -60,3 +65,61 @@ def test_data_files_are_their_owners_alone(shared):
     for node in shared.nodes:
         for path in [str(node.data_dir), *files(node.data_dir)]:
             assert os.stat(path).st_mode & 0o077 == 0, path
+
+
+# ---- Cores ----
+
+# Where cores may be as large as they like, and go to the directory that the process is in.
+UNLIMITED = ["bash", "-c", 'ulimit -c unlimited && cd "$0" && exec "$@"']
+
+
+@pytest.fixture
+def core_dir(tmp_path):
+    """A directory where who aborts leaves a core: tried with a process that is not ours."""
+    path = tmp_path / "cores"
+    path.mkdir()
+    aborted = subprocess.run([*UNLIMITED, path, sys.executable, "-c", "import os; os.abort()"],
+                             check=False, timeout=PATIENCE_S, capture_output=True)
+    assert aborted.returncode == -signal.SIGABRT
+    cores = list(path.iterdir())
+    if not cores:
+        pytest.skip("cores do not go to the working directory here: kernel.core_pattern, or a "
+                    "limit that cannot be raised")
+    for core in cores:
+        core.unlink()
+    return path
+
+
+def test_a_node_that_aborts_leaves_no_core(one_node, core_dir):
+    node = one_node.nodes[0]
+    node.prefix = [*UNLIMITED, core_dir]
+    one_node.start()
+    one_node.put(NAME, VALUE)
+    limits = open(f"/proc/{node.process.pid}/limits", encoding="ascii").read()
+    assert [line.split()[4:6] for line in limits.splitlines() if line.startswith("Max core")] \
+        == [["0", "0"]]
+    node.process.send_signal(signal.SIGABRT)
+    assert node.wait_exit() == -signal.SIGABRT
+    assert list(core_dir.iterdir()) == []
+
+
+def test_a_command_with_a_recovery_key_leaves_no_core(one_node, core_dir):
+    node = one_node.nodes[0]
+    made = subprocess.run([STRONGROOM, "keygen", "--recovery", "--out", one_node.dir / "public"],
+                          check=True, capture_output=True, text=True)
+    key = one_node.dir / "private"
+    key.touch(mode=0o600)
+    key.write_text(next(line for line in made.stdout.splitlines()
+                        if line.startswith("strongroom-recovery-private-1 ")))
+    # A target that never answers.
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with subprocess.Popen(
+                [*UNLIMITED, core_dir, STRONGROOM, "restore", "--from", "s3://bucket/prefix",
+                 "--endpoint", f"http://127.0.0.1:{server.getsockname()[1]}", "--recovery-key",
+                 key, "--config", node.config_path], stderr=subprocess.DEVNULL,
+                env={**os.environ, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}) as it:
+            server.settimeout(PATIENCE_S)
+            server.accept()[0].recv(1)
+            it.send_signal(signal.SIGABRT)
+            assert it.wait(timeout=PATIENCE_S) == -signal.SIGABRT
+    assert list(core_dir.iterdir()) == []
