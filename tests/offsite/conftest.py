@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+sys.path.append(str(HERE.parent / "cluster"))  # cluster.py; its faults.py is another one
 
 from ceph import Ceph  # noqa: E402
 from target import S3Target  # noqa: E402
@@ -24,12 +26,19 @@ def ceph(tmp_path_factory):
         ceph.close()
 
 
+@pytest.fixture(scope="session")
+def new_s3(ceph):
+    """new_s3(directory): a target with a prefix in an empty bucket."""
+    def make(directory):
+        bucket = f"bucket-{next(bucket_numbers)}"
+        ceph.client().make_bucket(bucket)
+        return S3Target(ceph, bucket, directory)
+    return make
+
+
 @pytest.fixture
-def s3(ceph, tmp_path):
-    """A target with a prefix in an empty bucket."""
-    bucket = f"bucket-{next(bucket_numbers)}"
-    ceph.client().make_bucket(bucket)
-    return S3Target(ceph, bucket, tmp_path)
+def s3(new_s3, tmp_path):
+    return new_s3(tmp_path)
 
 
 @pytest.fixture
@@ -38,3 +47,11 @@ def locked(ceph, tmp_path):
     bucket = f"bucket-{next(bucket_numbers)}"
     ceph.client().make_bucket(bucket, lock=True)
     return S3Target(ceph, bucket, tmp_path)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Figures are worth a line of a run that passes, too."""
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in report.user_properties:
+            if name == "figures":
+                terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {value}")
