@@ -18,11 +18,12 @@ NAMES_OF_A_WRITER = 40
 
 
 class Fleet:
-    """@s3: of conftest.py. Its one snapshot and what follows go to the target "far"."""
+    """@s3: of conftest.py; the target "far". @section: of offsite, beside ours. It ships a snapshot
+    at its start, and changes all the time."""
 
-    def __init__(self, s3, path):
+    def __init__(self, s3, path, election_timeout_ms=300, **section):
         self.s3, self.path = s3, pathlib.Path(path)
-        self.cluster = Cluster(path, 3)
+        self.cluster = Cluster(path, 3, election_timeout_ms=election_timeout_ms)
         public = self.path / "recovery.pub"
         made = subprocess.run([STRONGROOM, "keygen", "--recovery", "--out", public], check=True,
                               capture_output=True, text=True)
@@ -33,7 +34,7 @@ class Fleet:
         for node in self.cluster.nodes:
             node.offsite = {
                 "recovery_keys": [public], "every_ms": DAY_MS, "spread_ms": 0,
-                "changes_every_ms": 300, "claim_timeout_ms": 5000,
+                "changes_every_ms": 300, "claim_timeout_ms": 5000, **section,
                 "targets": [{"name": "far", "url": s3.url, "endpoint": s3.ceph.endpoint,
                              "region": REGION, "ca_file": s3.ceph.ca,
                              "credentials_file": credentials}]}
