@@ -70,17 +70,21 @@ static uint64_t patience_ns(const struct drill_lane *lane, const Strongroom__Off
     return rank == SR_RANK_LEADER ? 2 * patience : patience;
 }
 
+/* A drill that is yet to come was made by a clock that was wrong: it does not count, as otherwise
+ * there would be none for as long as that clock was ahead. */
 static bool has_rested(const struct drill_lane *lane, const Strongroom__OffsiteRecord *record)
 {
     const struct sr_drill_options *options = &lane->drill->options;
+    uint64_t now_ms = options->env.wall_ms(options->env.arg);
     uint64_t last_ms = 0;
     for (size_t i = 0; i < record->n_entry; i++) {
         const Strongroom__OffsiteEntry *entry = record->entry[i];
-        if (strcmp(entry->target, lane->config->name) == 0 && entry->drilled_ms > last_ms) {
+        if (strcmp(entry->target, lane->config->name) == 0 && entry->drilled_ms > last_ms &&
+            entry->drilled_ms <= now_ms) {
             last_ms = entry->drilled_ms;
         }
     }
-    return last_ms + options->config->drill_every_ms <= options->env.wall_ms(options->env.arg);
+    return last_ms + options->config->drill_every_ms <= now_ms;
 }
 
 static bool is_due(const struct drill_lane *lane, const Strongroom__OffsiteRecord *record,

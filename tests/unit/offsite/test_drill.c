@@ -20,6 +20,7 @@ struct drills {
     char *key_paths[1];
     unsigned refusals; /* so many results are not taken */
     unsigned stops_at; /* the node stops when it has asked for the time so often */
+    uint64_t clock_ahead_ms;
 };
 
 /* ---- The world of the one that drills ---- */
@@ -30,7 +31,7 @@ static uint64_t drills_wall_ms(void *arg)
     if (drills->stops_at > 0 && --drills->stops_at == 0) {
         atomic_store(&drills->drill->stopping, true);
     }
-    return drills->world->now_ms;
+    return drills->world->now_ms + drills->clock_ahead_ms;
 }
 
 static uint64_t drills_monotonic_ns(void *arg)
@@ -290,6 +291,25 @@ static void test_each_snapshot_or_so_often_as_is_said(void **state)
     drills->world->now_ms += HOUR;
     step(drills);
     assert_int_equal(result_of(drills, ""), GOOD);
+    end(drills);
+}
+
+/* One was made by a clock that was a year ahead, and is right now. */
+static void test_a_clock_that_was_ahead_does_not_end_the_drills(void **state)
+{
+    struct drills *drills = begin(2);
+    (void)state;
+    drills->clock_ahead_ms = 365 * DAY;
+    step(drills);
+    assert_int_equal(result_of(drills, ""), GOOD);
+    drills->clock_ahead_ms = 0;
+    ship_another(drills);
+    step(drills);
+    assert_int_equal(result_of(drills, ""), GOOD);
+    drills->world->config.drill_every_ms = HOUR;
+    ship_another(drills);
+    step(drills);
+    assert_int_equal(result_of(drills, ""), NOT_DRILLED); /* the second one counts */
     end(drills);
 }
 
@@ -585,6 +605,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_can_be_restored_is_good),
         cmocka_unit_test(test_each_snapshot_or_so_often_as_is_said),
+        cmocka_unit_test(test_a_clock_that_was_ahead_does_not_end_the_drills),
         cmocka_unit_test(test_a_flipped_byte_is_found),
         cmocka_unit_test(test_a_flipped_byte_of_changes_is_found),
         cmocka_unit_test(test_what_is_missing_is_found),
