@@ -101,8 +101,8 @@ struct sr_archive_mark {
 struct sr_archive_options {
     const struct sr_archive_keys *keys;
     int level; /* of zstd; 0: 3 */
-    /* Changes only: ascending in both; those outside of (since, revision] are passed over. The
-     * point itself is marked with @time_ms. */
+    /* Changes only: ascending in both; those up to since are passed over. The point itself is
+     * marked with the first at or behind it, or with @time_ms, if that is earlier. */
     const struct sr_archive_mark *marks;
     size_t mark_count;
     uint64_t time_ms; /* now */

@@ -80,7 +80,8 @@ static int take_point(struct sr_changes_reader *reader, struct sr_view *view, in
     return SR_OK;
 }
 
-/* Those that are within, and the point itself. */
+/* Those that are within, and the point itself: it was there by now, or by the first mark that is at
+ * or behind it. */
 static void take_marks(struct sr_changes_reader *reader, const struct sr_archive_mark *marks,
                        size_t count, uint64_t time_ms)
 {
@@ -88,9 +89,12 @@ static void take_marks(struct sr_changes_reader *reader, const struct sr_archive
 
     reader->marks = sr_calloc(count + 1, sizeof(*marks));
     for (size_t i = 0; i < count; i++) {
-        if (marks[i].revision <= last.revision || marks[i].revision >= reader->info.until ||
-            marks[i].time_ms < last.time_ms)
+        if (marks[i].revision <= last.revision || marks[i].time_ms < last.time_ms)
             continue;
+        if (marks[i].revision >= reader->info.until) {
+            time_ms = marks[i].time_ms < time_ms ? marks[i].time_ms : time_ms;
+            break;
+        }
         last = marks[i];
         reader->marks[reader->mark_count++] = last;
     }

@@ -94,11 +94,18 @@ static int choose_base(struct sr_planning *planning, struct sr_err *err)
 
 /* ---- Changes ---- */
 
-/* Whether nothing behind @manifest is needed. */
+/* Whether @manifest reaches the bound. */
 static bool is_enough(const struct sr_plan_wish *wish, const struct sr_manifest *manifest)
 {
     return (wish->revision != 0 && manifest->said->until_revision >= wish->revision) ||
            (wish->time_ms != 0 && sr_plan_time(manifest) >= wish->time_ms);
+}
+
+/* Whether nothing behind it is needed: what follows may have come in the same millisecond. */
+static bool is_last(const struct sr_plan_wish *wish, const struct sr_manifest *manifest)
+{
+    return is_enough(wish, manifest) &&
+           (wish->time_ms == 0 || sr_plan_time(manifest) > wish->time_ms);
 }
 
 /* Those behind the base, up to the bound, if there is one. */
@@ -107,7 +114,7 @@ static int open_changes(struct sr_planning *planning, struct sr_err *err)
     struct sr_plan *plan = planning->plan;
     size_t first = 0;
     int status = SR_OK;
-    bool enough = is_enough(planning->wish, plan->steps[0]);
+    bool enough = is_last(planning->wish, plan->steps[0]);
     plan->changes = sr_calloc(planning->changes_count + 1, sizeof(struct sr_manifest *));
     while (first < planning->changes_count && planning->changes[first].revision <= plan->revision) {
         first++;
@@ -117,7 +124,7 @@ static int open_changes(struct sr_planning *planning, struct sr_err *err)
         status = sr_plan_open(planning, &planning->changes[i], &manifest, err);
         if (manifest != NULL) {
             plan->changes[plan->changes_opened++] = manifest;
-            enough = is_enough(planning->wish, manifest);
+            enough = is_last(planning->wish, manifest);
         }
     }
     return status == SR_OK && plan->changes_opened > 0
@@ -157,7 +164,7 @@ static struct gap walk(struct sr_planning *planning)
     struct gap gap = {0};
     for (size_t i = 0; i < plan->changes_count; i++) {
         const struct sr_manifest *one = plan->changes[i];
-        if (is_enough(planning->wish, plan->steps[plan->step_count - 1])) {
+        if (is_last(planning->wish, sr_plan_last(plan))) {
             break;
         }
         if (one->said->until_revision <= plan->revision) {

@@ -282,8 +282,8 @@ static void it_stops_at_any_time(void **state)
         int64_t more;
         uint64_t time_ms;
     } cases[] = {{999, 0, 0},      {1000, 4, 1000},  {1999, 4, 1000},  {2000, 5, 2000},
-                 {3999, 5, 2000},  {4000, 10, 4000}, {4999, 10, 4000}, {5000, 20, 5000},
-                 {9999, 20, 5000}, {0, 20, 5000}};
+                 {3999, 5, 2000},  {4000, 10, 4000}, {4499, 10, 4000}, {4500, 20, 4500},
+                 {9999, 20, 4500}, {0, 20, 4500}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct fixture target;
         fixture_init(&target);
