@@ -30,6 +30,10 @@
 #define SR_MANIFEST_GROUPS_MAX     65536 /* 512 GiB in groups of 8 MiB */
 #define SR_MANIFEST_TEXT_CHARS_MAX 255   /* of each name in it */
 
+/* Whether a text for people in a manifest or a proof may have @byte after @before (0: none): no
+ * control characters, also not those that terminals know beyond ASCII. */
+bool sr_manifest_text_may_have(unsigned char before, unsigned char byte);
+
 /* ---- Names under a target's prefix ---- */
 
 #define SR_OBJECT_NAME_BYTES_MAX 96

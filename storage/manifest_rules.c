@@ -38,11 +38,11 @@ static bool is_name(const char *name, size_t max)
     return size > 0 && size <= max;
 }
 
-/* Of the first 32, delete, and those from U+0080 on, which some terminals take as one byte. */
-static bool is_control(unsigned char before, unsigned char byte)
+/* Not the first 32, delete, and those from U+0080 on, which some terminals take as one byte. */
+bool sr_manifest_text_may_have(unsigned char before, unsigned char byte)
 {
     bool is_second = byte >= 0x80 && byte < 0xa0;
-    return byte < ' ' || byte == 0x7f || (is_second && (before < 0x80 || before == 0xc2));
+    return byte >= ' ' && byte != 0x7f && !(is_second && (before < 0x80 || before == 0xc2));
 }
 
 /* No control characters: it is shown to people. */
@@ -52,7 +52,7 @@ static bool is_text(const char *text)
     unsigned char before = 0;
     for (size_t i = 0; i < size; i++) {
         unsigned char byte = (unsigned char)text[i];
-        if (is_control(before, byte)) {
+        if (!sr_manifest_text_may_have(before, byte)) {
             return false;
         }
         before = byte;

@@ -313,7 +313,8 @@ static void set_reason(struct sr_proved *proved, const char *text)
         size--;
     }
     for (size_t i = 0; i < size; i++) {
-        bool shows = (unsigned char)text[i] >= ' ' && text[i] != 0x7f;
+        unsigned char before = i == 0 ? 0 : (unsigned char)proved->reason[i - 1];
+        bool shows = sr_manifest_text_may_have(before, (unsigned char)text[i]);
         proved->reason[i] = (char)(shows ? text[i] : '?');
     }
     proved->reason[size] = 0;

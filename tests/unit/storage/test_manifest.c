@@ -812,7 +812,6 @@ static void a_proof_is_of_who_may_prove(void **state)
 {
     (void)state;
     static char target[] = "elsewhere";
-    static char reason[] = "the state hash differs";
     static char prover[] = "drill-host";
     uint8_t keys[2][SR_SIGNING_BYTES];
     Strongroom__Proof proof = STRONGROOM__PROOF__INIT;
@@ -829,6 +828,10 @@ static void a_proof_is_of_who_may_prove(void **state)
     proof.manifest_sha256 = (ProtobufCBinaryData){32, world.groups};
     proof.state_hash = (ProtobufCBinaryData){32, world.info.state_hash};
     assert_int_equal(sr_proof_sign(&proof, world.recovery->proof_seed, &file, &err), SR_INVALID);
+    static char control[] = "a terminal obeys \xc2\x9b";
+    proof.reason = control;
+    assert_int_equal(sr_proof_sign(&proof, world.recovery->proof_seed, &file, &err), SR_INVALID);
+    static char reason[] = "r\xc3\xa9sum\xc3\x9f \xe2\x80\x99 differs"; /* none in these */
     proof.reason = reason; /* it is not good: it says why */
     good(sr_proof_sign(&proof, world.recovery->proof_seed, &file, &err), &err);
     memcpy(keys[0], world.secret->public_key, 32);
