@@ -102,6 +102,7 @@ static void put_entry(struct output_json *json, const Strongroom__OffsiteEntry *
     output_json_number(json, "locked_until_ms", entry->locked_until_ms);
     output_json_bool(json, "proven", entry->proven);
     output_json_number(json, "drilled_ms", entry->drilled_ms);
+    output_json_number(json, "drill_duration_ms", entry->drill_duration_ms);
     output_json_text(json, "drill_failure", entry->drill_failure);
     put_hex(json, "archive_id", &entry->archive_id);
     put_hex(json, "manifest_sha256", &entry->manifest_sha256);

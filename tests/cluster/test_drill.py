@@ -70,8 +70,8 @@ def test_each_snapshot_is_restored_and_that_is_told(drilling):
     there = drilling()
     cluster = there.cluster
     cluster.start()
-    for i in range(200):
-        cluster.put(f"planted-name-{i}", "planted-value" * 20)
+    for i in range(20):
+        cluster.put(f"planted-name-{i}", "planted-value" * 200)
     there.wait_snapshots(1)
     cluster.strongroom("snapshot", "now")
     first = there.wait_drilled()
@@ -125,7 +125,7 @@ def test_a_machine_with_nothing_but_the_recovery_key(drilling):
     cluster = there.cluster
     cluster.start()
     there.wait_snapshots(1)
-    for i in range(50):
+    for i in range(10):
         cluster.put(f"record-{i}", "value")
     revision = cluster.nodes[0].status().header.revision
     wait_for(lambda: there.status()["changes"].get("revision") == revision, "all to be shipped")
