@@ -280,7 +280,6 @@ static int make_whole(struct sr_staged *staged, struct sr_err *err)
 
 static int finish(struct sr_staged *staged, struct sr_err *err)
 {
-    uint64_t read_back = 0;
     int rc = make_whole(staged, err);
 
     if (rc != SR_OK)
@@ -292,7 +291,7 @@ static int finish(struct sr_staged *staged, struct sr_err *err)
         rc = sr_image_writer_check_count(staged->writer, staged->versions, err);
     if (rc == SR_OK)
         rc = sr_staged_verify(staged, err);
-    return rc == SR_OK ? sr_image_scrub(staged->writer->store, &read_back, err) : rc;
+    return rc;
 }
 
 static void tell(const struct sr_staged *staged, struct sr_staged_result *ret)

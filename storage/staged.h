@@ -16,6 +16,8 @@
 #ifndef SR_STORAGE_STAGED_H
 #define SR_STORAGE_STAGED_H
 
+#include <stdatomic.h>
+
 #include "storage/archive.h"
 
 struct sr_staged;
@@ -33,6 +35,8 @@ struct sr_staged_options {
     /* Call the new state compacted at its last revision: watchers that ask for an earlier one are
      * told so, and what they have cached is thrown away. */
     bool mark_compacted;
+    /* Set from any thread: finish ends soon, with SR_CLOSED. NULL: never. */
+    const atomic_bool *stopping;
 };
 
 int sr_staged_open(const struct sr_staged_options *options, struct sr_staged **ret,
@@ -64,7 +68,7 @@ struct sr_staged_result {
     bool state_hash_is_original; /* that which the old cluster had at this revision */
 };
 /* SR_REFUSED: the bound is before the full archive, which cannot be undone. SR_NO_SPACE: call again
- * when there is room. SR_CORRUPT: what is on disk is not what was put. */
+ * when there is room. SR_CORRUPT: what is on disk is not what was put. SR_CLOSED: see above. */
 int sr_staged_finish(struct sr_staged *staged, struct sr_staged_result *ret, struct sr_err *err);
 void sr_staged_close(struct sr_staged *staged); /* NULL is fine */
 

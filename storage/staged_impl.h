@@ -59,7 +59,8 @@ int sr_staged_end_changes(struct sr_staged *staged, struct sr_err *err);
 /* Add @size bytes of packed versions to the sum. SR_CRYPTO. */
 int sr_staged_sum(struct sr_staged *staged, const void *data, size_t size, struct sr_err *err);
 
-/* staged_verify.c: read back all versions that @store has on disk and compare. SR_CORRUPT. */
+/* staged_verify.c: read back all versions that are on disk and compare, then all that an image
+ * would be made of. SR_CORRUPT, SR_CLOSED. */
 int sr_staged_verify(struct sr_staged *staged, struct sr_err *err);
 
 #endif

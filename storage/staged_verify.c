@@ -73,6 +73,32 @@ static int compare(struct sr_staged *staged, const struct reading *reading, stru
     return SR_OK;
 }
 
+static int check_stop(const struct sr_staged *staged, struct sr_err *err)
+{
+    const atomic_bool *stopping = staged->options.stopping;
+
+    return stopping != NULL && atomic_load(stopping) ? sr_err_set(err, SR_CLOSED, "it was stopped")
+                                                     : SR_OK;
+}
+
+/* As sr_image_scrub, but that it can be stopped. */
+static int scrub(struct sr_staged *staged, struct sr_err *err)
+{
+    struct sr_image_reader *reader = NULL;
+    struct sr_image_chunk chunk;
+    int rc = sr_image_reader_open(staged->writer->store, &reader, err);
+
+    if (rc != SR_OK)
+        return rc;
+    while (rc == SR_OK) {
+        rc = check_stop(staged, err);
+        if (rc == SR_OK)
+            rc = sr_image_reader_next(reader, &chunk, err);
+    }
+    sr_image_reader_close(reader);
+    return rc == SR_NOT_FOUND ? SR_OK : rc;
+}
+
 int sr_staged_verify(struct sr_staged *staged, struct sr_err *err)
 {
     struct reading reading = {.store = staged->writer->store, .sum = EVP_MD_CTX_new()};
@@ -80,13 +106,16 @@ int sr_staged_verify(struct sr_staged *staged, struct sr_err *err)
 
     if (reading.sum == NULL || EVP_DigestInit_ex2(reading.sum, EVP_sha256(), NULL) != 1)
         rc = sr_err_set(err, SR_CRYPTO, "SHA-256 failed");
-    while (rc == SR_OK)
-        rc = read_slice(&reading, err);
+    while (rc == SR_OK) {
+        rc = check_stop(staged, err);
+        if (rc == SR_OK)
+            rc = read_slice(&reading, err);
+    }
     if (rc == SR_NOT_FOUND)
         rc = compare(staged, &reading, err);
     EVP_MD_CTX_free(reading.sum);
     if (reading.packed.data != NULL)
         sr_secret_wipe(reading.packed.data, reading.packed.capacity);
     sr_buf_close(&reading.packed);
-    return rc;
+    return rc == SR_OK ? scrub(staged, err) : rc;
 }

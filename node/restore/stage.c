@@ -151,6 +151,7 @@ int sr_stage_run(struct sr_stage *stage, struct sr_stage_result *ret, struct sr_
     stage->staged.from_cluster_id = stage->plan->cluster_id;
     stage->staged.until_revision = stage->plan->until_revision;
     stage->staged.until_ms = stage->plan->until_ms;
+    stage->staged.stopping = stage->stopping;
     int status = sr_staged_open(&stage->staged, &staging.staged, err);
     if (status == SR_OK) {
         status = run(&staging, &result, err);

@@ -151,6 +151,15 @@ def test_what_cannot_be_looked_at_is_no_result(drilling):
     there.wait_snapshots(1)
     stranger = there.drill("--signed-by", "SHA256:" + "0" * 64, code=1)
     assert "foreign" in stranger.stderr
+    made = subprocess.run([STRONGROOM, "keygen", "--recovery", "--out", there.work / "other.pub"],
+                          check=True, capture_output=True, text=True)
+    (there.work / "other.pub").unlink()
+    own = there.private.read_text()
+    there.private.write_text("".join(line + "\n" for line in made.stdout.splitlines()
+                                     if line.startswith("strongroom-recovery-private-1 ")))
+    wrong = there.drill(code=1).stderr  # the key is wrong, not the snapshot
+    assert "sealed for" in wrong and "CANNOT BE RESTORED" not in wrong
+    there.private.write_text(own)
     there.target.rename(there.target.with_name("away"))
     assert "No such file or directory" in there.drill(code=1).stderr
     there.target.with_name("away").rename(there.target)

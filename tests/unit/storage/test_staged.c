@@ -687,6 +687,29 @@ static void what_is_staged_is_read_back(void **state)
     chain_close(&chain);
 }
 
+static void reading_it_back_can_be_stopped(void **state)
+{
+    struct fixture *source = *state;
+    struct fixture target;
+    struct chain chain = {0};
+    struct sr_err err = {0};
+    struct sr_staged_result result;
+    atomic_bool stopping = false;
+    archive_fill(source, 20, 30);
+    chain_add_full(&chain, source);
+    fixture_init(&target);
+    struct sr_staged_options options = archive_staged_options(&target);
+    options.stopping = &stopping;
+    struct sr_staged *staged = archive_staged(&options);
+    chain_stage(&chain, staged);
+    atomic_store(&stopping, true);
+    assert_int_equal(sr_staged_finish(staged, &result, &err), SR_CLOSED);
+    assert_string_equal(err.text, "stage an archive: it was stopped");
+    sr_staged_close(staged);
+    fixture_close(&target);
+    chain_close(&chain);
+}
+
 static void a_directory_in_use_is_left_alone(void **state)
 {
     struct fixture *source = *state;
@@ -725,6 +748,7 @@ int main(void)
         commands_test(revisions_do_not_run_out),
         commands_test(a_disk_without_room_is_waited_for),
         commands_test(what_is_staged_is_read_back),
+        commands_test(reading_it_back_can_be_stopped),
         commands_test(a_directory_in_use_is_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
