@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 
 import grpc
 from ceph import ACCESS_KEY, REGION, SECRET_KEY
@@ -86,6 +87,7 @@ class Journal:
     def __init__(self, nodes):
         self.promised = []  # (revision, name, value; None: deleted)
         self.in_doubt = []  # (name, value): may have happened, or not
+        self.heard = {}  # by revision, when it was promised
         self.lock = threading.Lock()
         self.stopping = threading.Event()
         self.threads = [threading.Thread(target=self._run, args=(node, number))
@@ -127,6 +129,7 @@ class Journal:
                 if revision:
                     with self.lock:
                         self.promised.append((revision, name, value))
+                        self.heard[revision] = time.monotonic()
 
     @staticmethod
     def _write(stub, name, value):

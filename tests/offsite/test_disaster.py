@@ -4,6 +4,7 @@ make a cluster again, by the runbook."""
 import datetime
 import re
 import subprocess
+import time
 
 import grpc
 import pytest
@@ -37,6 +38,7 @@ class Ruins:
             self.stated_revision = fleet.wait_shipped(journal.wait_more(100))
             journal.wait_more(20)
             fleet.destroy()
+            self.end = time.monotonic()
             journal.join()
         self.last_revision = max(journal.promised)[0]
         self.objects = fleet.objects()
@@ -129,8 +131,9 @@ def test_the_runbook(ruins, record_property):
     state_hash = re.search(r"state hash +([0-9a-f]{64}), as the manifest says", book.output)
     assert any(bytes.fromhex(state_hash.group(1)) in manifest for manifest in ruins.manifests)
     lost = [entry for entry in journal.promised if entry[0] > restored]
-    record_property("figures", f"{len(journal.promised)} writes promised, the last {len(lost)} lost; "
-                               f"restored revision {restored} of {ruins.last_revision}")
+    age = ruins.end - min((journal.heard[entry[0]] for entry in lost), default=ruins.end)
+    record_property("figures", f"{len(journal.promised)} writes promised, the last {len(lost)} lost, "
+                               f"the first of these {age:.1f} s before the end")
 
     # Nobody takes a revision of before for one of now.
     for revision in (1, restored, restored + 1, max(restored + 1, ruins.last_revision)):
