@@ -238,6 +238,25 @@ static bool is_same_text(const char *text, const char *other)
     return text == NULL || other == NULL ? text == other : strcmp(text, other) == 0;
 }
 
+/* What the target itself says of its settings. A directory that is not mounted here and now is no
+ * fault of the file. */
+static int check_opens(const struct sr_config_source *source,
+                       const struct sr_config_offsite *offsite, unsigned i, struct sr_err *err)
+{
+    struct sr_target_config config = sr_config_target_of(offsite, &offsite->targets[i]);
+    struct sr_target *target = NULL;
+    struct sr_err reason = {0};
+    char path[SR_CONFIG_PATH_MAX];
+    int status = sr_target_open(&config, &target, &reason);
+    if (status == SR_OK) {
+        sr_target_close(target);
+    }
+    if (status != SR_INVALID && status != SR_REFUSED) {
+        return SR_OK;
+    }
+    return sr_config_refuse(source, err, target_path(path, i, ""), "%s", reason.text);
+}
+
 static int check_target(const struct sr_config_source *source,
                         const struct sr_config_offsite *offsite, unsigned i, struct sr_err *err)
 {
@@ -269,7 +288,8 @@ static int check_target(const struct sr_config_source *source,
         return sr_config_refuse(source, err, target_path(path, i, "lock_days"),
                                 "lock and lock_days belong together");
     }
-    return check_region(source, offsite, i, err);
+    int status = check_region(source, offsite, i, err);
+    return status == SR_OK ? check_opens(source, offsite, i, err) : status;
 }
 
 /* What is to be kept of all targets has to find room in the cluster's catalogue. */
