@@ -19,6 +19,12 @@
 #include "base/alloc.h"
 #include "base/check.h"
 
+/* It asks before it sends any body, and waits a second for the answer. One that is smaller than
+ * this is sent at once: asking takes longer than sending it in vain, and some servers (Ceph 16) do
+ * not always answer. */
+#define EXPECT_BYTES    ((size_t)1024 * 1024)
+#define EXPECT_SMALL_MS 1
+
 struct sr_http {
     struct sr_http_options options;
     CURLM *multi;
@@ -252,6 +258,8 @@ static bool set_method(CURL *curl, struct sr_http_exchange *exchange)
     case SR_HTTP_PUT:
         return SET(CURLOPT_UPLOAD, 1L) &&
                SET(CURLOPT_INFILESIZE_LARGE, (curl_off_t)exchange->body_size) &&
+               (exchange->body_size >= EXPECT_BYTES ||
+                SET(CURLOPT_EXPECT_100_TIMEOUT_MS, (long)EXPECT_SMALL_MS)) &&
                SET(CURLOPT_READFUNCTION, on_read) && SET(CURLOPT_READDATA, exchange) &&
                SET(CURLOPT_SEEKFUNCTION, on_seek) && SET(CURLOPT_SEEKDATA, exchange) &&
                SET(CURLOPT_UPLOAD_BUFFERSIZE, 256L * 1024) &&
