@@ -4,6 +4,7 @@
 import json
 import os
 import subprocess
+import time
 import urllib.request
 
 import pytest
@@ -11,6 +12,7 @@ from cluster import STRONGROOM, Cluster, wait_for
 from faults import CLOCK_SHIFT
 
 DAY_MS = 86400000
+SLOT_MS = DAY_MS // 5  # by default
 
 
 class Shipping:
@@ -86,46 +88,61 @@ def shipping(tmp_path):
         each.cluster.close()
 
 
-def shift_clocks(shipping, days):
+def shift_clocks(shipping, shift_ms):
     path = shipping.cluster.dir / "clock"
-    path.write_bytes((days * DAY_MS * 1000000).to_bytes(8, "little", signed=True))
+    path.touch()
+    with open(path, "r+b") as file:  # nodes that run have it before their eyes
+        file.write((shift_ms * 1000000).to_bytes(8, "little", signed=True))
     for node in shipping.cluster.nodes:
         node.environment = {"LD_PRELOAD": str(CLOCK_SHIFT), "STRONGROOM_CLOCK_SHIFT": str(path)}
 
 
-def test_five_shipments_and_the_shipper_killed_during_three(shipping):
+def kill_the_shipper(there):
+    """As soon as somebody ships; the sequence that it had, or None if it was done by then."""
+    ids = {there.member(node): node for node in there.cluster.nodes}
+    claim = wait_for(lambda: (status := there.status()["snapshots"]).get("claimed_by") and status,
+                     "somebody to ship", timeout=120)
+    node, sequence = ids[claim["claimed_by"]], claim["claimed_sequence"]
+    before = {one["sequence"] for one in there.list()}
+    node.kill()
+    found = there.wait_snapshots(len(before) + (sequence not in before))
+    node.start()
+    there.cluster.wait_ready()
+    if any(one["sequence"] == sequence for one in found):
+        return None
+    assert ids[found[-1]["member"]] is not node  # somebody else made it
+    assert found[-1]["sequence"] > sequence
+    return sequence
+
+
+def test_a_day_and_the_shipper_killed_during_three(shipping):
+    """Five a day, as they are by default; the wall clocks go from one to the next."""
     # A second or two each, so that there is a time to be killed in.
-    there = shipping(every_ms=12000, target={"bytes_per_second": 400000})
+    there = shipping(target={"bytes_per_second": 400000})
     cluster = there.cluster
+    start_ms = (SLOT_MS // 2 - int(time.time() * 1000)) % SLOT_MS  # far from the next one
+    shift_clocks(there, start_ms)
     cluster.start()
     for i in range(12):
         cluster.put(f"record-{i}", os.urandom(60000).hex())
     there.wait_snapshots(1)
-    ids = {there.member(node): node for node in cluster.nodes}
-    killed = []
-    while len(killed) < 3:
+    killed, slots = [], 0
+    while len(killed) < 3 or slots < 5:
+        slots += 1
         made = len(there.list())
-
-        def shipper():
-            claim = there.status()["snapshots"].get("claimed_by")
-            return ids.get(claim)
-
-        node = wait_for(shipper, "somebody to ship", timeout=120)
-        sequence = there.status()["snapshots"].get("claimed_sequence")
-        node.kill()
+        shift_clocks(there, start_ms + slots * SLOT_MS)
+        if len(killed) < 3:
+            sequence = kill_the_shipper(there)
+            killed += [sequence] if sequence is not None else []
         found = there.wait_snapshots(made + 1)
-        if sequence is not None and all(one["sequence"] != sequence for one in found):
-            assert ids[found[-1]["member"]] is not node  # somebody else made it
-            assert found[-1]["sequence"] > sequence
-            killed.append(sequence)
-        node.start()
-        cluster.wait_ready()
-    found = there.wait_snapshots(5)
+        assert len(found) == made + 1  # one for each slot
+    assert len({one["begun_ms"] // SLOT_MS for one in found}) == slots + 1
     assert len({one["sequence"] for one in found}) == len(found)
     assert [one["revision"] for one in found] == sorted(one["revision"] for one in found)
-    whole, _ = there.objects("snapshots")
-    assert {int(name.split("-")[0]) for name in whole} >= {one["sequence"] for one in found}
-    assert not {int(name.split("-")[0]) for name in whole} & set(killed)
+    listed = {one["sequence"] for one in found}
+    assert not listed & set(killed)
+    wait_for(lambda: {int(name.split("-")[0]) for name in there.objects("snapshots")[0]} == listed,
+             "what the killed ones left to be gone")
 
 
 def test_missed_ones_are_made_up(shipping):
@@ -136,7 +153,7 @@ def test_missed_ones_are_made_up(shipping):
     first = there.wait_snapshots(1)
     for node in cluster.nodes:
         node.kill()
-    shift_clocks(there, 3)  # nobody was there for three days
+    shift_clocks(there, 3 * DAY_MS)  # nobody was there for three days
     for node in cluster.nodes:
         node.start()
     cluster.wait_ready()
