@@ -49,6 +49,23 @@ def locked(ceph, tmp_path):
     return S3Target(ceph, bucket, tmp_path)
 
 
+@pytest.fixture(scope="session")
+def role(ceph):
+    """A role that everybody may take and that may do everything."""
+    client = ceph.client()
+    trust = ('{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":'
+             '{"AWS":["arn:aws:iam:::user/strongroom"]},"Action":["sts:AssumeRole"]}]}')
+    policy = ('{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*",'
+              '"Resource":"arn:aws:s3:::*"}]}')
+    for query in ({"Action": "CreateRole", "RoleName": "shipper", "Path": "/",
+                   "AssumeRolePolicyDocument": trust},
+                  {"Action": "PutRolePolicy", "RoleName": "shipper", "PolicyName": "all",
+                   "PolicyDocument": policy}):
+        answer = client.call("POST", "/", query)
+        assert answer.status == 200, answer.body
+    return "shipper"
+
+
 def pytest_terminal_summary(terminalreporter):
     """Figures are worth a line of a run that passes, too."""
     for report in terminalreporter.stats.get("passed", []):

@@ -40,9 +40,9 @@ def error(status, code, **headers):
 
 class Faults:
     """@ceph: the server behind. @plan: Request -> Fault or None; called on many threads, one at a
-    time. @seen: all requests so far."""
+    time. @seen: all requests so far. @port: of one that was closed, to take its place."""
 
-    def __init__(self, ceph, plan=lambda request: None):
+    def __init__(self, ceph, plan=lambda request: None, port=0):
         self.ceph, self.plan = ceph, plan
         self.seen = []
         self._lock = threading.Lock()
@@ -50,7 +50,7 @@ class Faults:
         self._server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._server.load_cert_chain(ceph.dir / "server.pem", ceph.dir / "server.key")
         self._client = ssl.create_default_context(cafile=str(ceph.ca))
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port = self._listener.getsockname()[1]
         self.endpoint = f"https://localhost:{self.port}"
         threading.Thread(target=self._accept, daemon=True).start()

@@ -206,23 +206,6 @@ def test_wrong_credentials(s3, changed):
     assert outcome.status == "REFUSED" and outcome.requests == 1
 
 
-@pytest.fixture(scope="module")
-def role(ceph):
-    """A role that everybody may take and that may do everything."""
-    client = ceph.client()
-    trust = ('{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":'
-             '{"AWS":["arn:aws:iam:::user/strongroom"]},"Action":["sts:AssumeRole"]}]}')
-    policy = ('{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*",'
-              '"Resource":"arn:aws:s3:::*"}]}')
-    for query in ({"Action": "CreateRole", "RoleName": "shipper", "Path": "/",
-                   "AssumeRolePolicyDocument": trust},
-                  {"Action": "PutRolePolicy", "RoleName": "shipper", "PolicyName": "all",
-                   "PolicyDocument": policy}):
-        answer = client.call("POST", "/", query)
-        assert answer.status == 200, answer.body
-    return "shipper"
-
-
 def session_environment(keys):
     return dict(zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"), keys))
 
