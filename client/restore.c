@@ -28,6 +28,9 @@
 
 enum { OPTION_AT = SOURCE_OPTION_END, OPTION_BUMP, OPTION_KNOWN, OPTION_SALVAGE };
 
+/* More archives than that are not damaged by chance. */
+#define WITHOUT_MAX 64
+
 struct restore {
     struct source source;
     struct sr_plan_wish wish;
@@ -45,6 +48,8 @@ struct restore {
     char *data_dir;       /* that of the configuration, to be freed with it */
     char work[PATH_MAX];  /* DATA_DIR.restoring */
     int lock_fd;
+    struct sr_plan_without without[WITHOUT_MAX]; /* found to be damaged, with --salvage */
+    bool again;                                  /* one more was found */
     struct sr_err err;
 };
 
@@ -223,6 +228,13 @@ static int open_inputs(struct restore *restore)
                            : status;
 }
 
+static void suggest_salvage(const struct restore *restore)
+{
+    if (!restore->wish.salvage) {
+        say("if nothing better is to be had, --salvage restores what is not damaged");
+    }
+}
+
 static int look(struct restore *restore)
 {
     struct sr_err *err = &restore->err;
@@ -237,9 +249,8 @@ static int look(struct restore *restore)
     if (status == SR_INVALID && restore->plan->cluster_count > 1) {
         sr_err_prefix(err, "--cluster ID is needed");
     }
-    if ((status == SR_CORRUPT || status == SR_REFUSED || status == SR_FORMAT) &&
-        !restore->wish.salvage) {
-        say("if nothing better is to be had, --salvage restores what is not damaged");
+    if (status == SR_CORRUPT) {
+        suggest_salvage(restore);
     }
     return status;
 }
@@ -278,9 +289,12 @@ static int take_work(struct restore *restore)
     if (restore->lock_fd < 0) {
         return sr_err_errno(err, SR_IO, errno, "open %s", path);
     }
-    return flock(restore->lock_fd, LOCK_EX | LOCK_NB) == 0
-               ? SR_OK
-               : sr_err_set(err, SR_REFUSED, "another restore works in %s", restore->work);
+    if (flock(restore->lock_fd, LOCK_EX | LOCK_NB) == 0) {
+        return SR_OK;
+    }
+    close(restore->lock_fd);
+    restore->lock_fd = -1; /* it is not ours to remove */
+    return sr_err_set(err, SR_REFUSED, "another restore works in %s", restore->work);
 }
 
 /* What was fetched stays, for the next attempt; a directory with nothing in it does not. */
@@ -331,6 +345,23 @@ static void print_made(const struct restore *restore, const struct sr_restored *
            restore->config_path);
 }
 
+/* An archive that is not what its manifest says can be done without: another plan is to be made. */
+static void take_failure(struct restore *restore, const struct sr_manifest *failed, int status)
+{
+    if (failed == NULL || (status != SR_CORRUPT && status != SR_NOT_FOUND)) {
+        return;
+    }
+    suggest_salvage(restore);
+    if (!restore->wish.salvage || restore->wish.without_count == WITHOUT_MAX) {
+        return;
+    }
+    say(restore->err.text);
+    restore->without[restore->wish.without_count++] = (struct sr_plan_without){
+        .kind = (enum sr_archive_kind)failed->said->kind, .sequence = failed->said->sequence};
+    restore->wish.without = restore->without;
+    restore->again = true;
+}
+
 static int work(struct restore *restore)
 {
     struct sr_err *err = &restore->err;
@@ -355,14 +386,14 @@ static int work(struct restore *restore)
         fprintf(stderr, "strongroom restore: fetched %.1f MiB, %.1f MiB were there already\n",
                 (double)fetch.fetched_bytes / 1048576, (double)fetch.kept_bytes / 1048576);
         status = sr_restore_make(&make, &made, err);
+    } else {
+        take_failure(restore, make.failed, status);
     }
     restore_progress_end(&progress);
     if (status == SR_OK) {
         clear_fetched(restore, &fetch);
         (void)sr_copy_remove(restore->work, NULL);
         print_made(restore, &made);
-    } else {
-        leave_work(restore);
     }
     return status;
 }
@@ -377,7 +408,22 @@ static int run(struct restore *restore)
         return status;
     }
     status = take_work(restore);
-    return status == SR_OK ? work(restore) : status;
+    if (status == SR_OK) {
+        status = work(restore);
+    }
+    while (restore->again) {
+        restore->again = false;
+        sr_plan_free(restore->plan);
+        restore->plan = NULL;
+        status = look(restore);
+        if (status == SR_OK) {
+            status = work(restore);
+        }
+    }
+    if (status != SR_OK && restore->lock_fd >= 0) {
+        leave_work(restore);
+    }
+    return status;
 }
 
 int command_restore(int argc, char **argv)

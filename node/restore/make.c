@@ -30,6 +30,7 @@ int sr_restore_fetch(struct sr_restore *restore, struct sr_err *err)
     int status = check_room(restore, err);
     for (size_t i = 0; status == SR_OK && i < plan->step_count; i++) {
         status = sr_fetch_archive(restore->fetch, plan->steps[i], err);
+        restore->failed = status == SR_OK ? NULL : plan->steps[i];
     }
     return status;
 }

@@ -28,6 +28,8 @@ struct sr_restore {
     /* For sr_stage.progress. */
     void (*staged)(void *arg, size_t number, uint64_t bytes);
     void *arg;
+    /* Of sr_restore_fetch, when it fails: whose archive it was; NULL: of none. */
+    const struct sr_manifest *failed;
 };
 
 struct sr_restored {

@@ -29,6 +29,12 @@
 #define SR_PLAN_CLUSTERS_MAX 64
 #define SR_PLAN_NOTES_MAX    64
 
+/* An archive that is known to be damaged. */
+struct sr_plan_without {
+    enum sr_archive_kind kind;
+    uint64_t sequence;
+};
+
 /* Zeros and NULLs: no wish. Strings are borrowed for the call. */
 struct sr_plan_wish {
     uint64_t cluster_id;       /* which one; 0: the only one that is there */
@@ -40,6 +46,8 @@ struct sr_plan_wish {
     int64_t revision_min;      /* this one is known to have been shipped: less is stale */
     uint64_t sequence;         /* begin with this full archive */
     bool salvage;
+    const struct sr_plan_without *without; /* with salvage: left out as if it were not there */
+    size_t without_count;
 };
 
 struct sr_plan_cluster {

@@ -14,6 +14,9 @@
 #include "node/restore/plan_internal.h"
 #include "storage/signed.h"
 
+/* A month of changes each five seconds is half a million. */
+#define LISTED_MAX ((size_t)8 * 1000 * 1000)
+
 void sr_plan_note(struct sr_plan *plan, const char *format, ...)
 {
     char text[SR_ERR_TEXT_MAX];
@@ -40,7 +43,10 @@ static int take_name(void *arg, const struct sr_target_object *object, struct sr
 {
     struct sr_planning *planning = arg;
     struct sr_object_parts parts = {0};
-    (void)err;
+    if (planning->listed.size >= LISTED_MAX * sizeof(parts)) {
+        return sr_err_set(err, SR_LIMIT, "%s: there are more than %zu manifests",
+                          sr_target_title(planning->target), LISTED_MAX);
+    }
     if (sr_object_parse(object->name, &parts) && parts.type == SR_OBJECT_MANIFEST) {
         sr_buf_append(&planning->listed, &parts, sizeof(parts));
     }
@@ -144,6 +150,16 @@ static bool is_refusal(int status)
     return status == SR_CORRUPT || status == SR_REFUSED || status == SR_FORMAT;
 }
 
+static bool is_left_out(const struct sr_plan_wish *wish, const struct sr_object_parts *parts)
+{
+    for (size_t i = 0; i < wish->without_count; i++) {
+        if (wish->without[i].kind == parts->kind && wish->without[i].sequence == parts->sequence) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int sr_plan_open(struct sr_planning *planning, const struct sr_object_parts *parts,
                  struct sr_manifest **ret, struct sr_err *err)
 {
@@ -154,6 +170,10 @@ int sr_plan_open(struct sr_planning *planning, const struct sr_object_parts *par
     size_t size = 0;
     sr_object_name(parts->cluster_id, parts->kind, parts->sequence, parts->revision,
                    SR_OBJECT_MANIFEST, name);
+    if (wish->salvage && is_left_out(wish, parts)) {
+        sr_plan_note(planning->plan, "left out: what belongs to %s is damaged", name);
+        return SR_OK;
+    }
     int status =
         sr_target_get_bytes(planning->target, name, SR_SIGNED_BYTES_MAX, &data, &size, &local);
     if (status == SR_NOT_FOUND) { /* pruned meanwhile; that one is missing, the chain tells */

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nothing is left of a cluster but what it has shipped, and a recovery key."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -258,6 +259,8 @@ def test_what_is_wrong_is_refused_and_nothing_is_made(shipped):
     node = cluster.nodes[0]
     write(cluster, 0, 20)
     shipped.wait_shipped()
+    cluster.put("k/last", "1")
+    revision = shipped.wait_shipped()
     shipped.end()
     work = node.data_dir.with_name(node.data_dir.name + ".restoring")
 
@@ -294,5 +297,17 @@ def test_what_is_wrong_is_refused_and_nothing_is_made(shipped):
     refused("there are 2 clusters: say which one is meant")
     refused("foreign: it is of cluster", "--cluster", "00000000000000aa")
     shutil.rmtree(shipped.target / "00000000000000aa")
-    result = shipped.restore()
+
+    # What is damaged can be done without, as far as that goes.
+    newest = sorted(shipped.target.glob("*/changes/*.sra"))[-1]
+    newest.write_bytes(newest.read_bytes()[:-1])
+    refused("--salvage restores what is not damaged")
+    work.mkdir(exist_ok=True)
+    with open(work / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused("another restore works in", "--salvage")
+        assert (work / "lock").exists()
+    result = shipped.restore("--salvage")
     assert result.returncode == 0, result.stderr
+    assert "truncated: " in result.stderr and "left out: what belongs to" in result.stdout
+    assert f"revision {revision - 1}, written at" in result.stdout

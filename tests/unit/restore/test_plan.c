@@ -344,6 +344,35 @@ static void test_salvage_leaves_out_what_is_damaged(void **state)
     world_close(world);
 }
 
+static void test_salvage_goes_without_damaged_archives(void **state)
+{
+    struct world *world = ship_world();
+    struct sr_plan *all = shipped_plan_ok(world, &anything);
+    struct sr_plan_without without[] = {
+        {SR_ARCHIVE_FULL, all->full[1]->said->sequence},
+        {SR_ARCHIVE_CHANGES, sr_plan_last(all)->said->sequence},
+    };
+    struct sr_plan_wish salvage = {.salvage = true, .without = without, .without_count = 1};
+    (void)state;
+    struct sr_plan *plan = shipped_plan_ok(world, &salvage);
+    check_steps(plan);
+    assert_int_equal(plan->steps[0]->said->sequence, 1);
+    assert_int_equal(plan->revision, all->revision);
+    assert_true(shipped_has_note(plan, "is damaged"));
+    sr_plan_free(plan);
+    salvage.without_count = 2;
+    plan = shipped_plan_ok(world, &salvage);
+    check_steps(plan);
+    assert_int_equal(plan->revision, sr_plan_last(all)->said->since_revision);
+    sr_plan_free(plan);
+    salvage.salvage = false; /* nothing is left out unless it was asked for */
+    plan = shipped_plan_ok(world, &salvage);
+    assert_int_equal(plan->revision, all->revision);
+    sr_plan_free(plan);
+    sr_plan_free(all);
+    world_close(world);
+}
+
 /* Compaction has removed what was yet to be shipped: nobody can have a revision in between. */
 static void test_a_gap_that_a_snapshot_has_closed(void **state)
 {
@@ -424,6 +453,7 @@ int main(void)
         cmocka_unit_test(test_a_snapshot_that_is_gone),
         cmocka_unit_test(test_changes_that_are_gone),
         cmocka_unit_test(test_salvage_leaves_out_what_is_damaged),
+        cmocka_unit_test(test_salvage_goes_without_damaged_archives),
         cmocka_unit_test(test_a_gap_that_a_snapshot_has_closed),
         cmocka_unit_test(test_for_whom_it_is_sealed),
     };
