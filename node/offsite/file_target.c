@@ -221,9 +221,10 @@ static int file_remove(struct sr_target *target, const char *name, struct sr_err
     return sr_file_sync_directory(path, err);
 }
 
-static int file_clean(struct sr_target *target, uint64_t before_ms, uint64_t *ret_count,
-                      struct sr_err *err)
+static int file_clean(struct sr_target *target, const char *prefix, uint64_t before_ms,
+                      uint64_t *ret_count, struct sr_err *err)
 {
+    (void)prefix;
     DIR *dir = opendir(sr_file_target_of(target)->dir);
     if (dir == NULL) {
         return sr_file_fail(err, "the directory");

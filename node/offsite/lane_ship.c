@@ -228,7 +228,10 @@ static void tidy(struct sr_lane *lane)
     const char *name = lane->config->name;
     struct sr_err err = {0};
     uint64_t count = 0;
-    if (sr_target_clean(lane->target, CLEAN_AGE_MS, &count, &err) != SR_OK) {
+    char prefix[SR_OBJECT_NAME_BYTES_MAX];
+    sr_object_prefix(lane->ship->cluster_id, lane->kind, prefix);
+    prefix[strcspn(prefix, "/") + 1] = 0; /* of both kinds */
+    if (sr_target_clean(lane->target, prefix, CLEAN_AGE_MS, &count, &err) != SR_OK) {
         sr_log(SR_LOG_WARN, "offsite", "cannot clean, ignoring", "target=%s reason=\"%s\"", name,
                err.text);
     } else if (count > 0) {

@@ -119,8 +119,8 @@ int sr_s3_head(struct sr_target *target, const char *name, struct sr_target_obje
 int sr_s3_remove(struct sr_target *target, const char *name, struct sr_err *err);
 int sr_s3_list(struct sr_target *target, const char *prefix, sr_target_each_cb each, void *arg,
                struct sr_err *err);
-int sr_s3_clean(struct sr_target *target, uint64_t before_ms, uint64_t *ret_count,
-                struct sr_err *err);
+int sr_s3_clean(struct sr_target *target, const char *prefix, uint64_t before_ms,
+                uint64_t *ret_count, struct sr_err *err);
 int sr_s3_put_begin(struct sr_target *target, const char *name,
                     const struct sr_target_put_options *options, struct sr_target_put **ret,
                     struct sr_err *err);

@@ -281,12 +281,13 @@ static int clean_page(struct sr_s3 *s3, const struct page *page, uint64_t before
     return status;
 }
 
-int sr_s3_clean(struct sr_target *target, uint64_t before_ms, uint64_t *ret_count,
-                struct sr_err *err)
+int sr_s3_clean(struct sr_target *target, const char *prefix, uint64_t before_ms,
+                uint64_t *ret_count, struct sr_err *err)
 {
     static const char *const containers[] = {"Upload", NULL};
     struct sr_s3 *s3 = sr_s3_of(target);
     struct page *page = sr_zalloc(sizeof(*page));
+    char *whole = full_prefix(s3, prefix);
     page->containers = containers;
     int status = SR_OK;
     unsigned pages = 0;
@@ -295,7 +296,7 @@ int sr_s3_clean(struct sr_target *target, uint64_t before_ms, uint64_t *ret_coun
         if (page->truncated) {
             add_parameter(&query, "key-marker", page->next_key);
         }
-        add_parameter(&query, "prefix", s3->prefix);
+        add_parameter(&query, "prefix", whole);
         if (page->truncated) {
             add_parameter(&query, "upload-id-marker", page->next_id);
         }
@@ -307,5 +308,6 @@ int sr_s3_clean(struct sr_target *target, uint64_t before_ms, uint64_t *ret_coun
     } while (status == SR_OK && page->truncated && ++pages < PAGES_MAX);
     page_clear(page);
     sr_free(page);
+    sr_free(whole);
     return status;
 }

@@ -138,7 +138,9 @@ static int on_error_element(void *arg, const char *parent, const char *name, con
 void sr_s3_xml_error(struct sr_bytes document, struct sr_s3_error *ret)
 {
     memset(ret, 0, sizeof(*ret));
-    if (document.size > 0 && sr_s3_xml_read(document, on_error_element, ret, NULL) != SR_OK) {
-        memset(ret, 0, sizeof(*ret)); /* a page of a proxy in between */
+    /* What it says before it cannot be read counts: S3 repeats the whole request, of any length,
+     * behind the code. A page of a proxy in between has no such elements. */
+    if (document.size > 0) {
+        (void)sr_s3_xml_read(document, on_error_element, ret, NULL);
     }
 }

@@ -318,12 +318,13 @@ int sr_target_remove(struct sr_target *target, const char *name, struct sr_err *
     return status;
 }
 
-int sr_target_clean(struct sr_target *target, uint64_t age_ms, uint64_t *ret_count,
-                    struct sr_err *err)
+int sr_target_clean(struct sr_target *target, const char *prefix, uint64_t age_ms,
+                    uint64_t *ret_count, struct sr_err *err)
 {
     uint64_t now_ms = sr_clock_wall_ms();
     uint64_t count = 0;
-    int status = target->kind->clean(target, now_ms > age_ms ? now_ms - age_ms : 0, &count, err);
+    int status =
+        target->kind->clean(target, prefix, now_ms > age_ms ? now_ms - age_ms : 0, &count, err);
     if (status != SR_OK) {
         sr_err_prefix(err, "%s: clean", target->title);
         return status;

@@ -194,9 +194,11 @@ int sr_target_list(struct sr_target *target, const char *prefix, sr_target_each_
  * it. SR_NOT_FOUND: it is not there. */
 int sr_target_remove(struct sr_target *target, const char *name, struct sr_err *err);
 
-/* What a killed process left behind: unfinished uploads under the target's prefix that began more
- * than @age_ms ago are ended. @ret_count may be NULL. */
-int sr_target_clean(struct sr_target *target, uint64_t age_ms, uint64_t *ret_count,
-                    struct sr_err *err);
+/* What a killed process left behind: unfinished uploads of objects whose names begin with @prefix
+ * and that began more than @age_ms ago are ended; others may share the target, and take their time.
+ * Unfinished files of a directory say of nobody whose they are; those that nobody has written to
+ * for so long go. @ret_count may be NULL. */
+int sr_target_clean(struct sr_target *target, const char *prefix, uint64_t age_ms,
+                    uint64_t *ret_count, struct sr_err *err);
 
 #endif

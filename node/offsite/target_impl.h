@@ -38,8 +38,8 @@ struct sr_target_kind {
     int (*list)(struct sr_target *target, const char *prefix, sr_target_each_cb each, void *arg,
                 struct sr_err *err);
     int (*remove)(struct sr_target *target, const char *name, struct sr_err *err);
-    int (*clean)(struct sr_target *target, uint64_t before_ms, uint64_t *ret_count,
-                 struct sr_err *err);
+    int (*clean)(struct sr_target *target, const char *prefix, uint64_t before_ms,
+                 uint64_t *ret_count, struct sr_err *err);
 };
 
 struct sr_target {

@@ -6,7 +6,7 @@
  *
  *   put OBJECT FILE [PIECE_BYTES]    from FILE, in pieces of that size
  *   get OBJECT FILE [OFFSET [SIZE]]
- *   head OBJECT | list PREFIX | remove OBJECT | probe | probe-writing | clean AGE_MS
+ *   head OBJECT | list PREFIX | remove OBJECT | probe | probe-writing | clean AGE_MS [PREFIX]
  *
  * NAME=VALUE: fields of struct sr_target_config; retain_until_ms and replace of a put;
  * regions_allowed with commas. Output: one line "object NAME SIZE MODIFIED_MS RETAIN_UNTIL_MS" for
@@ -232,7 +232,8 @@ static int run(struct tool *tool, struct sr_err *err)
             show(NULL, &object, err);
         }
     } else if (strcmp(command, "clean") == 0) {
-        status = sr_target_clean(tool->target, number(tool, 1, "0"), &count, err);
+        status =
+            sr_target_clean(tool->target, argument(tool, 2, ""), number(tool, 1, "0"), &count, err);
         printf("cleaned %llu\n", (unsigned long long)count);
     } else {
         bad_usage(command);

@@ -264,12 +264,14 @@ def test_a_certificate_of_somebody_else(s3):
 
 
 def test_an_upload_that_was_left_is_cleaned(s3):
-    for name in ("mine", "yours"):
-        key = s3.key(name) if name == "mine" else name
+    for name in ("mine/a", "other/a", "yours"):
+        key = s3.key(name) if name != "yours" else name
         answer = s3.client.call("POST", f"/{s3.bucket}/{key}", {"uploads": ""})
         assert answer.status == 200
     assert s3.run("clean", 3600 * 1000).cleaned == 0
     time.sleep(1.1)  # S3 counts in seconds
+    assert s3.run("clean", 0, "mine/").cleaned == 1
+    assert s3.client.uploads(s3.bucket) == [s3.key("other/a"), "yours"]
     assert s3.run("clean", 0).cleaned == 1
     assert s3.client.uploads(s3.bucket) == ["yours"]
 

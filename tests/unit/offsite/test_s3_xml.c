@@ -81,6 +81,15 @@ static void test_error(void **state)
     read_error("<Error><Code>a b</Code><Region>&#10;</Region></Error>", &error);
     assert_string_equal(error.code, "");
     assert_string_equal(error.region, "");
+    /* S3 shows the request that it would have signed, which has a token in it. */
+    char long_one[3 * SR_S3_TEXT_MAX];
+    memset(long_one, 'x', sizeof(long_one));
+    static const char begin[] = "<Error><Code>SignatureDoesNotMatch</Code><CanonicalRequest>";
+    static const char end[] = "</CanonicalRequest></Error>";
+    memcpy(long_one, begin, sizeof(begin) - 1);
+    memcpy(long_one + sizeof(long_one) - sizeof(end), end, sizeof(end));
+    read_error(long_one, &error);
+    assert_string_equal(error.code, "SignatureDoesNotMatch");
     read_error("", &error);
     assert_string_equal(error.code, "");
 }

@@ -133,9 +133,9 @@ static void test_abort_and_clean(void **state)
                                          {.tv_sec = time(NULL) - 3600}};
     assert_int_equal(futimens(fd, hour_ago), 0);
     close(fd);
-    assert_int_equal(sr_target_clean(target, 7200 * 1000, &count, &err), SR_OK);
+    assert_int_equal(sr_target_clean(target, "a/", 7200 * 1000, &count, &err), SR_OK);
     assert_int_equal(count, 0);
-    assert_int_equal(sr_target_clean(target, 1800 * 1000, &count, &err), SR_OK);
+    assert_int_equal(sr_target_clean(target, "a/", 1800 * 1000, &count, &err), SR_OK);
     assert_int_equal(count, 1);
     assert_int_equal(count_entries(), 0);
 }
