@@ -49,7 +49,7 @@ class Shipping:
             "retention": {"last": 1, "daily": 0, "monthly": 0, "yearly": 0},
             "targets": [
                 {"name": "far", "url": "s3://far/db", "endpoint": self.faults.endpoint, **common,
-                 "attempts": 2, "stall_timeout_ms": 1500},
+                 "attempts": 2},
                 {"name": "vault", "url": "s3://vault/db", "endpoint": self.ceph.endpoint, **common,
                  "lock": "governance", "lock_days": 1}]}
         self.node.write_config()
@@ -146,8 +146,7 @@ def survives(ship, reason, harm, cure):
     ("overloaded", error(500, "InternalError")),
     ("overloaded", error(503, "SlowDown", Retry_After=1)),
     ("refused", error(403, "AccessDenied")),
-    ("network", Fault(cut_request_at=100)),
-    ("timeout", Fault(stall=True))])
+    ("network", Fault(cut_request_at=100))])
 def test_a_bad_day(ship, reason, fault):
     def plan(request):
         return fault if request.method == "PUT" else None
