@@ -289,6 +289,18 @@ static bool has_s3_fields(const struct sr_target_config *config)
            config->attempts != 0;
 }
 
+/* It goes into manifests, logs and metrics. */
+static bool is_region(const char *text)
+{
+    size_t size = strlen(text);
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] < ' ' || text[i] > '~' || text[i] == '"' || text[i] == '\\') {
+            return false;
+        }
+    }
+    return size > 0 && size < sizeof(((struct sr_target *)0)->region);
+}
+
 int sr_target_open_file(const struct sr_target_config *config, struct sr_target **ret,
                         struct sr_err *err)
 {
@@ -298,6 +310,10 @@ int sr_target_open_file(const struct sr_target_config *config, struct sr_target 
     }
     if (has_s3_fields(config)) {
         return sr_err_set(err, SR_INVALID, "it has settings that only an s3:// target can have");
+    }
+    if (config->region != NULL && !is_region(config->region)) {
+        return sr_err_set(err, SR_INVALID,
+                          "region: 1 to 63 characters are wanted, without quotes or backslashes");
     }
     struct sr_file_target *target = sr_zalloc(sizeof(*target));
     target->base.kind = &file_kind;

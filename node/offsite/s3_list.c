@@ -152,14 +152,15 @@ static const char *name_of(const struct sr_s3 *s3, const char *key)
                                                                                       : NULL;
 }
 
-static int give(const struct sr_s3 *s3, const struct page *page, sr_target_each_cb each, void *arg,
-                struct sr_err *err)
+/* A server that does not know of prefixes lists more than it was asked for. */
+static int give(const struct sr_s3 *s3, const struct page *page, const char *prefix,
+                sr_target_each_cb each, void *arg, struct sr_err *err)
 {
     int status = SR_OK;
     for (size_t i = 0; i < page->count && status == SR_OK; i++) {
         const struct entry *entry = &page->entries[i];
         const char *name = name_of(s3, entry->key);
-        if (name != NULL) {
+        if (name != NULL && strncmp(name, prefix, strlen(prefix)) == 0) {
             struct sr_target_object object = {.size = entry->size, .modified_ms = entry->when_ms};
             snprintf(object.name, sizeof(object.name), "%s", name);
             status = each(arg, &object, err);
@@ -194,7 +195,7 @@ int sr_s3_list(struct sr_target *target, const char *prefix, sr_target_each_cb e
         add_parameter(&query, "prefix", whole);
         status = read_page(s3, &query, page, err);
         if (status == SR_OK) {
-            status = give(s3, page, each, arg, err);
+            status = give(s3, page, prefix, each, arg, err);
         }
     } while (status == SR_OK && page->truncated && ++pages < PAGES_MAX);
     page_clear(page);

@@ -112,6 +112,14 @@ def test_a_page_without_end():
     assert outcome.status == "FORMAT" and "more than 10000" in outcome.sentence
 
 
+def test_a_server_that_does_not_know_of_prefixes():
+    """What it lists beside what was asked for is somebody else's, and not to be pruned."""
+    names = b"".join(b"<Contents><Key>%s</Key></Contents>" % name for name in (b"a/1", b"b/1"))
+    outcome = run(lambda *_: (200, {}, b"<ListBucketResult>" + names + b"</ListBucketResult>"),
+                  "list", "b/")
+    assert outcome.names == ["b/1"]
+
+
 def test_what_cannot_be_locked_does_not_stay(content):
     """The retry of a shipment has another name: what stayed would fill the target."""
     bucket = Bucket(lambda method, query: 403 if "retention" in query else None)

@@ -319,6 +319,8 @@ static void test_refusals(void **state)
     REFUSED(SR_REFUSED, "without TLS", .url = "s3://bucket", .endpoint = "http://localhost.x.org");
     REFUSED(SR_INVALID, "dot in its name", .url = "s3://a.bucket", .virtual_host = true);
     REFUSED(SR_INVALID, "region", .url = "s3://bucket", .region = "eu west");
+    REFUSED(SR_INVALID, "region", .url = "file:///tmp", .region = "here\nlevel=fatal");
+    REFUSED(SR_INVALID, "region", .url = "file:///tmp", .region = "");
     REFUSED(SR_INVALID, "storage_class", .url = "s3://bucket", .storage_class = "a\r\nb: c");
     REFUSED(SR_INVALID, "sse_kms_key", .url = "s3://bucket", .sse_kms_key = "k");
     REFUSED(SR_INVALID, "from a file or from a command", .url = "s3://bucket",
