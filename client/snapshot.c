@@ -34,11 +34,14 @@ static void print_help(void)
     puts("usage: strongroom snapshot now [--no-wait] [--for SECONDS] [OPTION]...\n"
          "       strongroom snapshot list [TARGET] [--json] [OPTION]...\n"
          "       strongroom snapshot status [--json] [OPTION]...\n"
+         "       strongroom snapshot forget TARGET [OPTION]...\n"
          "\n"
          "now     makes the node that answers ship a snapshot to each of its targets, whatever\n"
          "        the schedule says; returns once all are there\n"
          "list    the snapshots that are there, and which of them a drill has restored\n"
          "status  each target: when something was last shipped, how far it is behind, and why\n"
+         "forget  a target that no configuration has any more, for the catalogue has room for the\n"
+         "        names of 8; what lies there stays\n"
          "\n"
          "  --no-wait            now: return once it has been asked for\n"
          "  --for SECONDS        now: give up, and exit with 1, after so long (default 3600)\n"
@@ -210,12 +213,30 @@ static int status(struct arguments *arguments, struct sr_err *err)
     return EXIT_DONE;
 }
 
+/* ---- forget ---- */
+
+static int forget(struct arguments *arguments, struct sr_err *err)
+{
+    Strongroom__V1__SnapshotForgetRequest request = STRONGROOM__V1__SNAPSHOT_FORGET_REQUEST__INIT;
+    request.target = (char *)(uintptr_t)arguments->target;
+    bool done =
+        sr_remote_call(&arguments->remote, "SnapshotForget", REMOTE_CHANGE, &request.base,
+                       &strongroom__v1__snapshot_forget_response__descriptor, NULL, err) != NULL;
+    if (done) {
+        printf("%s: forgotten\n", arguments->target);
+    }
+    return done ? EXIT_DONE : EXIT_FAILED;
+}
+
 /* ---- All ---- */
 
 static const struct {
     const char *name;
     int (*run)(struct arguments *arguments, struct sr_err *err);
-} parts[] = {{"now", now}, {"list", list}, {"status", status}};
+    int least; /* words behind the name */
+    int most;
+} parts[] = {
+    {"now", now, 0, 0}, {"list", list, 0, 1}, {"status", status, 0, 0}, {"forget", forget, 1, 1}};
 
 static int run(struct arguments *arguments, size_t part)
 {
@@ -242,13 +263,14 @@ int command_snapshot(int argc, char **argv)
     }
     for (size_t i = 0; optind < argc && i < sizeof(parts) / sizeof(parts[0]); i++) {
         if (strcmp(argv[optind], parts[i].name) == 0) {
-            bool named = argc - optind == 2 && parts[i].run == list;
-            arguments.target = named ? argv[optind + 1] : NULL;
-            if (argc - optind == 1 || named) {
+            int words = argc - optind - 1;
+            arguments.target = words > 0 ? argv[optind + 1] : NULL;
+            if (words >= parts[i].least && words <= parts[i].most) {
                 return run(&arguments, i);
             }
         }
     }
-    fprintf(stderr, "strongroom snapshot: one of now, list, status; --help has more\n");
+    fprintf(stderr,
+            "strongroom snapshot: one of now, list, status, forget TARGET; --help has more\n");
     return EXIT_USAGE;
 }

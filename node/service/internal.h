@@ -276,6 +276,8 @@ void service_offsite_status(struct sr_service *service, struct sr_call *call,
                             ProtobufCMessage *message);
 void service_snapshot_now(struct sr_service *service, struct sr_call *call,
                           ProtobufCMessage *message);
+void service_snapshot_forget(struct sr_service *service, struct sr_call *call,
+                             ProtobufCMessage *message);
 
 /* move_leader.c */
 void service_move_leader(struct sr_service *service, struct sr_call *call,

@@ -67,6 +67,8 @@ static const struct method methods[] = {
      service_offsite_status, ON_ANY},
     {"/strongroom.v1.Cluster/SnapshotNow", &strongroom__v1__snapshot_now_request__descriptor,
      service_snapshot_now, 0},
+    {"/strongroom.v1.Cluster/SnapshotForget", &strongroom__v1__snapshot_forget_request__descriptor,
+     service_snapshot_forget, 0},
     {HEALTH_PATH, &grpc__health__v1__health_check_request__descriptor, service_health, ON_ANY},
 };
 #define METHOD_COUNT (sizeof(methods) / sizeof(methods[0]))

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * strongroom.v1.Cluster/OffsiteStatus and SnapshotNow: what has been shipped, and shipping at once.
+ * strongroom.v1.Cluster/OffsiteStatus, SnapshotNow and SnapshotForget: what has been shipped,
+ * shipping at once, and targets that are no more.
  */
+#include <stdio.h>
+#include <string.h>
+
 #include "base/log.h"
 #include "node/service/internal.h"
 #include "storage/offsite.h"
@@ -95,4 +99,56 @@ void service_snapshot_now(struct sr_service *service, struct sr_call *call,
     context->ship_now(context->arg);
     service_reply(service, call, revision, &response.base);
     strongroom__offsite_record__free_unpacked(response.record, NULL);
+}
+
+/* Who still has it would only begin to ship there anew. */
+static bool is_in_use(const struct sr_service *service, struct sr_call *call, const char *target)
+{
+    char text[SR_OFFSITE_NAME_BYTES_MAX + 128];
+    struct sr_shipper_view view;
+    view_of(service, &view);
+    for (unsigned i = 0; i < view.count; i++) {
+        if (strcmp(view.targets[i].name, target) == 0) {
+            snprintf(text, sizeof(text),
+                     "strongroom: target: the configuration of this node has %s still: take it "
+                     "out of all of them first",
+                     view.targets[i].name);
+            sr_call_fail(call, SR_GRPC_FAILED_PRECONDITION, text);
+            return true;
+        }
+    }
+    return false;
+}
+
+void service_snapshot_forget(struct sr_service *service, struct sr_call *call,
+                             ProtobufCMessage *message)
+{
+    const Strongroom__V1__SnapshotForgetRequest *request =
+        (const Strongroom__V1__SnapshotForgetRequest *)message;
+    Strongroom__OffsiteForget forget = STRONGROOM__OFFSITE_FORGET__INIT;
+    Strongroom__OffsiteChange change = STRONGROOM__OFFSITE_CHANGE__INIT;
+    Strongroom__Command command = STRONGROOM__COMMAND__INIT;
+    Strongroom__OffsiteRecord *record = record_of(service, call);
+    if (record == NULL) {
+        return;
+    }
+    bool known = sr_offsite_chain(record, request->target, SR_ARCHIVE_FULL) != NULL ||
+                 sr_offsite_chain(record, request->target, SR_ARCHIVE_CHANGES) != NULL;
+    strongroom__offsite_record__free_unpacked(record, NULL);
+    if (!known) {
+        sr_call_fail(call, SR_GRPC_NOT_FOUND,
+                     "strongroom: target: the catalogue has none of that name");
+        return;
+    }
+    if (is_in_use(service, call, request->target)) {
+        return;
+    }
+    forget.target = request->target;
+    change.change_case = STRONGROOM__OFFSITE_CHANGE__CHANGE_FORGET;
+    change.forget = &forget;
+    command.operation_case = STRONGROOM__COMMAND__OPERATION_OFFSITE;
+    command.offsite = &change;
+    sr_log(SR_LOG_INFO, "audit", "asked to forget a target", "actor=\"%s\" target=%s", call->actor,
+           request->target);
+    (void)service_propose(service, call, &command, SERVICE_WRITE);
 }

@@ -244,6 +244,28 @@ def test_what_need_not_be_kept_goes(shipping):
     wait_for(are_gone, "the others to be gone from the target")
 
 
+def test_a_target_that_is_no_more_is_forgotten(shipping):
+    there = shipping(every_ms=DAY_MS)
+    cluster = there.cluster
+
+    def forget(target):
+        return cluster.strongroom("snapshot", "forget", target, check=False)
+
+    cluster.start()
+    there.wait_snapshots(1)
+    assert "has none of that name" in forget("near").stderr
+    assert "has far still" in forget("far").stderr
+    for node in cluster.nodes:
+        assert node.stop() == 0
+    there.section["targets"][0]["name"] = "new"
+    there.configure()
+    cluster.start()
+    wait_for(lambda: {one["target"] for one in there.list()} == {"far", "new"}, "both to be known")
+    wait_for(lambda: forget("far").returncode == 0, "far to be forgotten")
+    assert {one["target"] for one in there.list()} == {"new"}
+    assert len(there.objects("snapshots")[0]) == 2  # what lies there stays
+
+
 def test_a_target_in_another_region_is_refused(shipping):
     there = shipping(every_ms=DAY_MS, regions_allowed=["here"])
     refused = there.cluster.nodes[0].run_once()
