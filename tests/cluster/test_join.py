@@ -12,7 +12,7 @@ from test_bad_input import varint
 from test_membership import add, etcdctl_add, wait_settled
 from test_peer_port import ALPN, FORMAT
 
-LEVEL = 2
+LEVEL = 3
 JOIN = 2  # purpose of a hello
 HELLO, REQUEST, REPLY = 1, 34, 35  # kinds of message in an envelope
 REFUSAL, LATER, MEMBER_ID = 1, 2, 4  # fields of a reply

@@ -238,11 +238,11 @@ def test_it_goes_on_after_an_interruption(shipped):
         with subprocess.Popen(shipped.words(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               text=True) as process:
             time.sleep(wait_s)
-            process.send_signal(signal.SIGINT)
+            process.terminate()
             process.communicate(timeout=PATIENCE_S)
         if process.returncode == 0:
             break
-        assert process.returncode == -signal.SIGINT
+        assert process.returncode == -signal.SIGTERM
         assert not node.data_dir.exists()
         interrupted += 1
     assert interrupted > 0
