@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What passes between a node that wants to come in and the member that it asks, said by hand."""
 
+import pathlib
 import signal
 import socket
 import ssl
@@ -188,6 +189,19 @@ def patient(tmp_path):
         cluster.close()
 
 
+def freeze(nodes):
+    """Returns when all their threads have stopped: the signal alone takes a moment."""
+    def has_stopped(thread):
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+    for node in nodes:
+        node.process.send_signal(signal.SIGSTOP)
+    for node in nodes:
+        threads = pathlib.Path(f"/proc/{node.process.pid}/task")
+        wait_for(lambda threads=threads: all(has_stopped(one) for one in threads.iterdir()),
+                 f"{node.name} to stand still")
+
+
 def test_one_claim_does_not_wait_for_another(patient):
     """A claim that cannot be committed keeps nobody else waiting."""
     cluster = patient
@@ -196,8 +210,7 @@ def test_one_claim_does_not_wait_for_another(patient):
     node, token = make_place(cluster, "token")
     wait_for(lambda: node.name in cluster.members([leader])["members"], "the leader to know it")
     waiting = Asker(leader, node.name, cluster.pki)
-    for other in others:
-        other.process.send_signal(signal.SIGSTOP)
+    freeze(others)
     waiting.ask(node, token)
     refusal = ask(leader, node, b"0" * 64)
     assert b"no place waits for this token" in refusal[REFUSAL], refusal

@@ -66,9 +66,11 @@ class Fleet:
                         f"revision {revision} to be shipped", timeout=120)
 
     def objects(self):
-        """Name and content of everything in the bucket."""
+        """Name and content of everything in the bucket that stays: nodes that run probe it."""
         client = self.s3.ceph.client()
-        return {key: client.read(self.s3.bucket, key) for key in client.keys(self.s3.bucket)}
+        found = {key: client.read_if_there(self.s3.bucket, key)
+                 for key in client.keys(self.s3.bucket)}
+        return {key: content for key, content in found.items() if content is not None}
 
     def destroy(self):
         """All zones at once."""

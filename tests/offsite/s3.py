@@ -96,6 +96,12 @@ class Client:
         assert answer.status == 200, answer.body
         return answer.body
 
+    def read_if_there(self, bucket, key):
+        """None: it is gone."""
+        answer = self.call("GET", f"/{bucket}/{key}")
+        assert answer.status in (200, 404), answer.body
+        return answer.body if answer.status == 200 else None
+
     def assume_role(self, role, seconds=900, when=None):
         """Temporary credentials: (access key, secret key, session token)."""
         body = urllib.parse.urlencode({
