@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A concurrent workload while everything goes wrong, judged for linearizability.
 
-  STRONGROOM_CHAOS_MINUTES=N   how long, instead of 75 seconds (an hour with --soak)
+  STRONGROOM_CHAOS_MINUTES=N   how long, instead of 45 seconds (an hour with --soak)
   STRONGROOM_SEED=N            the same faults in the same order
 
 The history of a run that fails is kept in build/histories.
@@ -21,7 +21,7 @@ from recorded import RecordedLoad
 from test_failures import wait_equal
 
 SOAK = os.environ.get("STRONGROOM_SOAK")
-MINUTES = float(os.environ.get("STRONGROOM_CHAOS_MINUTES") or (60 if SOAK else 1.25))
+MINUTES = float(os.environ.get("STRONGROOM_CHAOS_MINUTES") or (60 if SOAK else 0.75))
 ROUND_S = 180  # a history is judged this often
 STOPPED_S = 5
 
