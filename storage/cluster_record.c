@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "proto/level.h"
+#include "proto/message.h"
 #include "proto/validate.h"
 #include "storage/cluster_change.h"
 
@@ -42,16 +43,27 @@ static unsigned alarms_of(const Strongroom__ClusterRecord *record, uint64_t own_
     return majority_has_space(record) ? alarms : alarms | SR_ALARM_NO_PUTS;
 }
 
+/* NULL when @packed is no record. What protobuf-c keeps of a field that it does not know, it may
+ * pack into what it cannot read again: an image is not believed without the walk. */
+static Strongroom__ClusterRecord *unpack_strange(struct sr_bytes packed)
+{
+    int rc =
+        sr_message_check(&strongroom__cluster_record__descriptor, packed.data, packed.size, NULL);
+    Strongroom__ClusterRecord *record =
+        rc == SR_OK ? strongroom__cluster_record__unpack(NULL, packed.size, packed.data) : NULL;
+    if (record != NULL && !sr_cluster_is_record(record)) {
+        strongroom__cluster_record__free_unpacked(record, NULL);
+        record = NULL;
+    }
+    return record;
+}
+
 /* SR_CORRUPT when @packed is no record. */
 static int cluster_new(const struct sr_store *store, struct sr_bytes packed,
                        struct sr_cluster **ret, struct sr_err *err)
 {
-    Strongroom__ClusterRecord *record =
-        strongroom__cluster_record__unpack(NULL, packed.size, packed.data);
-    if (record == NULL || !sr_cluster_is_record(record)) {
-        if (record != NULL) {
-            strongroom__cluster_record__free_unpacked(record, NULL);
-        }
+    Strongroom__ClusterRecord *record = unpack_strange(packed);
+    if (record == NULL) {
         return sr_err_set(err, SR_CORRUPT, "cluster record: malformed");
     }
     struct sr_cluster *cluster = sr_alloc(sizeof(*cluster) + packed.size);

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/secret.h"
 #include "proto/level.h"
+#include "proto/message.h"
 #include "storage/offsite_change.h"
 #include "storage/signature.h"
 
@@ -96,11 +97,15 @@ static int offsite_open(struct sr_bytes packed, struct sr_bytes secret, struct s
                         struct sr_err *err)
 {
     struct sr_offsite_secret *shared = NULL;
-    Strongroom__OffsiteRecord *record =
-        strongroom__offsite_record__unpack(NULL, packed.size, packed.data);
-    int rc = record != NULL && sr_offsite_is_in_bounds(record)
-                 ? secret_open(record, secret, &shared, err)
-                 : sr_err_set(err, SR_CORRUPT, "off-site record: malformed");
+    Strongroom__OffsiteRecord *record = NULL;
+    int rc =
+        sr_message_check(&strongroom__offsite_record__descriptor, packed.data, packed.size, NULL);
+    if (rc == SR_OK) {
+        record = strongroom__offsite_record__unpack(NULL, packed.size, packed.data);
+    }
+    rc = record != NULL && sr_offsite_is_in_bounds(record)
+             ? secret_open(record, secret, &shared, err)
+             : sr_err_set(err, SR_CORRUPT, "off-site record: malformed");
     if (rc == SR_OK) {
         *ret = offsite_make(record->epoch, packed, shared);
     }

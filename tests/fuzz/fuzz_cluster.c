@@ -331,7 +331,11 @@ static void run_packed(const uint8_t *data, size_t size)
     if (reader.failed) {
         return;
     }
-    struct run run = {.record = strongroom__cluster_record__unpack(NULL, packed.size, packed.data)};
+    struct run run = {.record = NULL};
+    if (sr_message_check(&strongroom__cluster_record__descriptor, packed.data, packed.size, NULL) ==
+        SR_OK) { /* as storage/cluster_record.c takes it */
+        run.record = strongroom__cluster_record__unpack(NULL, packed.size, packed.data);
+    }
     sr_arena_init(&arena, SR_UNPACK_BYTES_MAX);
     if (run.record != NULL && sr_cluster_is_record(run.record)) {
         struct sr_err err;
