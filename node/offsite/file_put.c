@@ -134,6 +134,8 @@ int sr_file_put_write(struct sr_target_put *base, const void *data, size_t size,
         size -= (size_t)done;
         put->size += done;
         target->stats.sent_bytes += (uint64_t)done;
+        atomic_fetch_add_explicit(&target->moved_bytes, (unsigned long long)done,
+                                  memory_order_relaxed);
         status = write_back(put, err);
         if (status != SR_OK) {
             return status;

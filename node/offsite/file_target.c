@@ -128,6 +128,8 @@ static int read_range(struct sr_target *target, int fd, uint64_t offset, uint64_
             offset += (uint64_t)got;
             size -= (uint64_t)got;
             target->stats.received_bytes += (uint64_t)got;
+            atomic_fetch_add_explicit(&target->moved_bytes, (unsigned long long)got,
+                                      memory_order_relaxed);
             status = take(arg, data, (size_t)got, err);
         }
     }

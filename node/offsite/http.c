@@ -81,6 +81,7 @@ static size_t on_read(char *out, size_t one, size_t size, void *arg)
     }
     exchange->body_offset += size;
     exchange->sent_bytes += size;
+    atomic_fetch_add_explicit(exchange->moved_bytes, size, memory_order_relaxed);
     return size;
 }
 
@@ -217,6 +218,7 @@ static size_t on_body(char *data, size_t one, size_t size, void *arg)
     struct sr_http_answer *answer = &exchange->answer;
     size *= one;
     exchange->received_bytes += size;
+    atomic_fetch_add_explicit(exchange->moved_bytes, size, memory_order_relaxed);
     if (exchange->take != NULL && answer->status >= 200 && answer->status < 300) {
         exchange->take_status = exchange->take(exchange->take_arg, answer, data, size);
         return exchange->take_status == SR_OK ? size : 0;

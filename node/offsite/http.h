@@ -65,6 +65,7 @@ struct sr_http_exchange {
      * other than SR_OK, ends the exchange with take_status. */
     int (*take)(void *arg, const struct sr_http_answer *answer, const void *data, size_t size);
     void *take_arg;
+    atomic_ullong *moved_bytes; /* rises with what is sent and received */
 
     /* ---- Filled in ---- */
     bool done;

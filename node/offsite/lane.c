@@ -237,12 +237,42 @@ void sr_lane_step(struct sr_lane *lane)
     strongroom__offsite_record__free_unpacked(record, NULL);
 }
 
+/* A lane may hang where nothing here can end it: in a system call, on a mount whose server is gone.
+ * Its claim is not renewed then; should it go on one day, it finds that it has lost it. */
+static bool gets_on(struct sr_lane *lane, bool idle)
+{
+    unsigned long long bytes = sr_target_moved_bytes(lane->target);
+    if (idle) {
+        lane->moved_ns = 0;
+        return true;
+    }
+    if (lane->moved_ns == 0 || bytes != lane->moved_bytes) {
+        lane->moved_bytes = bytes;
+        lane->moved_ns = now_ns(lane);
+    }
+    return now_ns(lane) - lane->moved_ns < SR_LANE_STALL_MS * UINT64_C(1000000);
+}
+
+static void leave_to_others(struct sr_lane *lane)
+{
+    atomic_store(&lane->claim_number, 0);
+    atomic_store(&lane->lost, true);
+    sr_log(SR_LOG_ERROR, "offsite", "a shipment does not get on, and is left to other members",
+           "target=%s kind=%c minutes=%" PRIu64, lane->config->name, lane->kind,
+           SR_LANE_STALL_MS / 60000);
+}
+
 void sr_lane_renew(struct sr_lane *lane)
 {
     unsigned long long number = atomic_load(&lane->claim_number);
     bool idle = sr_gauge_read(&lane->metrics.shipping) == 0;
+    bool stuck = !gets_on(lane, idle);
     /* Who has a claim from one shipment to the next, and may not ship any more, lets it go. */
     if (number == 0 || (idle && lane->ship->env.rank(lane->ship->env.arg) == SR_RANK_NONE)) {
+        return;
+    }
+    if (stuck) {
+        leave_to_others(lane);
         return;
     }
     Strongroom__OffsiteChange change = STRONGROOM__OFFSITE_CHANGE__INIT;

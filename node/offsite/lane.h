@@ -17,7 +17,8 @@
  *
  * Changes: the claim is kept from one shipment to the next, as long as its holder does not lead.
  *
- * Inside node/offsite only. sr_lane_step and what it calls: one thread. The rest: any.
+ * Inside node/offsite only. sr_lane_step and what it calls: one thread, the lane's. sr_lane_renew
+ * and sr_lane_measure: another one, the keeper's. The rest: any.
  */
 #ifndef SR_NODE_OFFSITE_LANE_H
 #define SR_NODE_OFFSITE_LANE_H
@@ -40,6 +41,10 @@ struct sr_lane {
     atomic_bool wanted;         /* full: ship whether or not one is due */
     atomic_llong needed_beyond; /* full: ship unless there is one of a later revision */
 
+    /* The keeper's own. */
+    unsigned long long moved_bytes; /* by the target, when that was last seen to rise, */
+    uint64_t moved_ns;              /* and when that was; 0: nothing is shipped */
+
     /* The lane's own. */
     uint64_t token; /* that our claims are known by */
     struct sr_offsite_watch watch;
@@ -54,6 +59,9 @@ struct sr_lane {
     uint64_t seen_ns;       /* since when it has been known here */
 };
 
+/* A shipment of which nothing has moved for so long is left to other members. */
+#define SR_LANE_STALL_MS (UINT64_C(20) * 60 * 1000)
+
 /* Opens the target, without connecting to it. SR_INVALID, SR_REFUSED, SR_NOT_FOUND. */
 int sr_lane_open(struct sr_lane *lane, const struct sr_ship *ship,
                  const struct sr_config_target *config, enum sr_archive_kind kind,
@@ -63,7 +71,7 @@ void sr_lane_close(struct sr_lane *lane);
 /* Look whether something is due that is ours to ship, and ship it. Blocks for as long as that
  * takes. */
 void sr_lane_step(struct sr_lane *lane);
-/* Say that the claim is still ours, if there is one. */
+/* Say that the claim is still ours, if there is one, and the shipment gets on. */
 void sr_lane_renew(struct sr_lane *lane);
 /* How far this target is behind the store; sets the metrics. */
 void sr_lane_measure(struct sr_lane *lane, const Strongroom__OffsiteRecord *record);

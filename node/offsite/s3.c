@@ -209,7 +209,8 @@ static int check_location(struct sr_s3 *s3, const char *header, struct sr_err *e
     snprintf(region, sizeof(region), "%s", header);
     if (region[0] == 0) {
         int status = ask_bucket(s3, "location=", on_location, region, err);
-        if (status != SR_OK && status != SR_REFUSED) { /* one may not be allowed to ask */
+        if (status != SR_OK) {
+            sr_err_prefix(err, "residency: it does not say in which region the bucket is");
             return status;
         }
     }

@@ -186,6 +186,7 @@ static void attempt(struct sr_s3_request *request)
     exchange->despite_cancel = request->last_words;
     exchange->take = request->take;
     exchange->take_arg = request->arg;
+    exchange->moved_bytes = &s3->base.moved_bytes;
     request->attempt++;
     request->credentials_count = s3->credentials_count;
     s3->base.stats.requests++;

@@ -46,7 +46,7 @@ static int put_bytes(void *arg, const void *data, size_t size, struct sr_err *er
     struct sr_shipment *shipment = put->shipment;
     if (atomic_load(shipment->lost) || atomic_load(&shipment->ship->stopping)) {
         return sr_err_set(err, SR_CLOSED, "%s",
-                          atomic_load(shipment->lost) ? "another member has taken over"
+                          atomic_load(shipment->lost) ? "the claim is another member's by now"
                                                       : "the node stops");
     }
     if (shipment->put != NULL) {
@@ -224,7 +224,7 @@ static int make(struct sr_shipment *shipment, const struct sr_archive_secret *se
         status = sr_archive_digest_end(digest, &digests, err);
     }
     if (status == SR_OK && atomic_load(shipment->lost)) {
-        status = sr_err_set(err, SR_CLOSED, "another member has taken over");
+        status = sr_err_set(err, SR_CLOSED, "the claim is another member's by now");
     }
     if (status == SR_OK) {
         status = put_manifest(shipment, &digests, &ring, err);

@@ -142,6 +142,11 @@ void sr_target_stats(const struct sr_target *target, struct sr_target_stats *ret
     *ret = target->stats;
 }
 
+unsigned long long sr_target_moved_bytes(const struct sr_target *target)
+{
+    return atomic_load_explicit(&target->moved_bytes, memory_order_relaxed);
+}
+
 /* ---- Put ---- */
 
 int sr_target_put_begin(struct sr_target *target, const char *name,

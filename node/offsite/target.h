@@ -114,6 +114,9 @@ struct sr_target_stats {
 };
 /* Since open. */
 void sr_target_stats(const struct sr_target *target, struct sr_target_stats *ret);
+/* Bytes that went either way since open, counted as they go: who looks twice, from any thread, sees
+ * whether a call gets on. */
+unsigned long long sr_target_moved_bytes(const struct sr_target *target);
 
 /* Ask whether the target is there, whether it lets us in, whether it is where it is said to be
  * (residency), and whether its bucket can lock when locks are configured. With @writing, also put,

@@ -50,6 +50,7 @@ struct sr_target {
     bool putting;
     atomic_bool cancelled;
     struct sr_target_stats stats;
+    atomic_ullong moved_bytes;
 };
 
 /* Whether @name is of the form that target.h describes. */

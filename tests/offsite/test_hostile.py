@@ -102,6 +102,19 @@ def test_what_a_server_calls_its_region_is_not_repeated():
     assert "its region is eu-west-1" in run(plain, "probe").sentence
 
 
+def test_a_bucket_that_does_not_say_where_it_is():
+    bucket = Bucket(lambda method, query: 403 if query == "location=" else None)
+    outcome = run(bucket.answer, "probe", region="eu-west-3", regions_allowed="eu-west-3")
+    assert outcome.status == "REFUSED"
+    assert "does not say in which region" in outcome.sentence
+    assert run(bucket.answer, "probe", region="eu-west-3").status == "OK"
+
+    def header(method, path, query, body):
+        status, headers, content = bucket.answer(method, path, query, body)
+        return status, headers | {"x-amz-bucket-region": "eu-west-3"}, content
+    assert run(header, "probe", region="eu-west-3", regions_allowed="eu-west-3").status == "OK"
+
+
 def test_a_page_without_end():
     entry = b"<Contents><Key>a</Key></Contents>"
 

@@ -3,6 +3,7 @@
  * Credentials in their two forms, from a file, a command and the environment; and that no sentence
  * about them shows any.
  */
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -150,6 +151,10 @@ static void test_command(void **state)
     source.command = "kill -9 $$";
     assert_int_equal(sr_credentials_load(&source, got, &err), SR_REFUSED);
     assert_non_null(strstr(err.text, "signal 9"));
+    (void)signal(SIGPIPE, SIG_IGN); /* as a node does */
+    source.command = "kill -PIPE $$";
+    assert_int_equal(sr_credentials_load(&source, got, &err), SR_REFUSED);
+    assert_non_null(strstr(err.text, "signal 13"));
     source.command = "cat /dev/zero";
     assert_int_equal(sr_credentials_load(&source, got, &err), SR_LIMIT);
     /* One that never ends, with its output closed or not, is not waited for by a node that stops.*/

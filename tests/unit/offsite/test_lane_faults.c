@@ -38,6 +38,14 @@ static size_t manifests(struct world *world, enum sr_archive_kind kind, size_t *
     return world_check_manifests(world, kind, ret_chained);
 }
 
+static size_t entries(struct world *world)
+{
+    Strongroom__OffsiteRecord *record = world_record(world);
+    size_t count = record->n_entry;
+    world_record_free(record);
+    return count;
+}
+
 /* ---- Completions whose outcome is not heard ---- */
 
 static Strongroom__OffsiteChange *kept; /* proposed, on its way */
@@ -219,15 +227,57 @@ static void test_who_may_not_ship_any_more_lets_its_claim_go(void **state)
     world_close(world);
 }
 
-/* ---- Clocks ---- */
-
-static size_t entries(struct world *world)
+/* The time that passes for the others, and for the keeper of @member, while its lane hangs. */
+static void hang(struct member *member, uint64_t span_ms)
 {
-    Strongroom__OffsiteRecord *record = world_record(world);
-    size_t count = record->n_entry;
-    world_record_free(record);
-    return count;
+    struct world *world = member->world;
+    world->members[2].dead = false;
+    for (uint64_t gone_ms = 0; gone_ms < span_ms; gone_ms += 5 * SECOND) {
+        world->now_ms += 5 * SECOND;
+        sr_lane_renew(&member->full);
+        sr_lane_renew(&world->members[2].full);
+        sr_lane_step(&world->members[2].full);
+    }
+    world->members[2].dead = true;
 }
+
+static bool hang_before_completion(struct member *member, const Strongroom__OffsiteChange *change,
+                                   enum sr_api_error *ret)
+{
+    (void)ret;
+    if (change->change_case == STRONGROOM__OFFSITE_CHANGE__CHANGE_COMPLETE) {
+        member->intercept = NULL;
+        hang(member, SR_LANE_STALL_MS - MINUTE);
+        assert_int_equal(sr_gauge_read(&member->world->members[2].full.metrics.shipping), 0);
+        assert_int_equal(entries(member->world), 0);
+        hang(member, 2 * MINUTE);
+        assert_int_equal(entries(member->world), 1);
+    }
+    return false;
+}
+
+/* It hangs for half an hour, on a mount say, with all that it put; then it goes on. */
+static void test_who_hangs_is_succeeded(void **state)
+{
+    struct world *world = world_open(DAY);
+    struct member *member = alone(world, 2);
+    size_t chained = 0;
+    (void)state;
+    member->intercept = hang_before_completion;
+    world_run(world, 2 * SECOND, SECOND);
+    assert_null(member->intercept);
+    Strongroom__OffsiteRecord *record = world_record(world);
+    assert_int_equal(record->n_entry, 1);
+    assert_int_equal(record->entry[0]->member_id, 3);
+    assert_int_equal(record->entry[0]->sequence, 2);
+    world_record_free(record);
+    assert_int_equal(sr_counter_read(&member->full.metrics.shipped), 0);
+    assert_int_equal(manifests(world, SR_ARCHIVE_FULL, &chained), 1);
+    assert_int_equal(chained, 1);
+    world_close(world);
+}
+
+/* ---- Clocks ---- */
 
 /* One was shipped by a clock that was a year ahead, and is right now. */
 static void test_a_clock_that_was_ahead_does_not_end_the_shipping(void **state)
@@ -427,6 +477,7 @@ int main(void)
         cmocka_unit_test(test_what_counts_is_not_taken_back_by_who_did_not_hear_of_it),
         cmocka_unit_test(test_nothing_is_shipped_twice_under_one_number),
         cmocka_unit_test(test_who_may_not_ship_any_more_lets_its_claim_go),
+        cmocka_unit_test(test_who_hangs_is_succeeded),
         cmocka_unit_test(test_a_clock_that_was_ahead_does_not_end_the_shipping),
         cmocka_unit_test(test_two_clocks_do_not_drive_each_other),
         cmocka_unit_test(test_a_restart_does_not_make_what_is_behind_young),
