@@ -16,7 +16,7 @@
 #include "node/offsite/file_target.h"
 
 /* What the kernel may have of it that is not on its way to the disk. */
-#define UNWRITTEN_BYTES ((off_t)4 * 1024 * 1024)
+#define UNWRITTEN_BYTES ((off_t)1024 * 1024)
 
 #define SYNC_AND_WAIT                                                                              \
     (SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER)

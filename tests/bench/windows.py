@@ -116,6 +116,10 @@ def pin(pid, processors):
             os.sched_setaffinity(int(thread), processors)
 
 
+def processors_of(system, number):
+    return os.sched_getaffinity(system.pid_of(number))
+
+
 def give_processors(system, options, number):
     """The last one to node @number, the others to the other nodes and to the load program."""
     *others, last = sorted(os.sched_getaffinity(system.pid_of(number)))
