@@ -3,10 +3,11 @@
 and what somebody has harmed on the way is found."""
 
 import json
+import re
 import subprocess
 
 import pytest
-from cluster import STRONGROOM, wait_for
+from cluster import ROOT, STRONGROOM, wait_for
 from test_offsite import DAY_MS, Shipping
 
 
@@ -66,6 +67,21 @@ def drilling(tmp_path):
         each.cluster.close()
 
 
+def check_alerts(metrics):
+    """Whatever deploy/alerts.yaml asks for is there: a metric, and each value of a label."""
+    text = (ROOT / "deploy" / "alerts.yaml").read_text()
+    asked = set(re.findall(r"(strongroom_\w+)(?:\{([^}]*)\})?", "\n".join(
+        re.findall(r"^ +expr: (.*)$", text, re.MULTILINE))))
+    assert len({name for name, _ in asked}) > 5
+    for name, labels in asked:
+        samples = re.findall(rf"^{name}(?:\{{(.*)\}})? ", metrics, re.MULTILINE)
+        assert samples, f"no metric {name}"
+        for label, how, values in re.findall(r'(\w+)(=~|!=|=)"([^"]*)"', labels):
+            for value in values.split("|") if how == "=~" else [values]:
+                assert any(f'{label}="{value}"' in sample for sample in samples), \
+                    f'{name}: no {label}="{value}"'
+
+
 def test_each_snapshot_is_restored_and_that_is_told(drilling):
     there = drilling()
     cluster = there.cluster
@@ -87,6 +103,7 @@ def test_each_snapshot_is_restored_and_that_is_told(drilling):
         metrics = there.page(node, "metrics")
         assert 'strongroom_offsite_last_drill_good{target="far"} 1\n' in metrics
         assert 'strongroom_offsite_drill_failures_total{target="far",reason="bad"} 0\n' in metrics
+        check_alerts(metrics)
     wait_for(lambda: all(not (node.data_dir / "drill").exists() for node in cluster.nodes),
              "what was restored to be gone")
     cluster.strongroom("snapshot", "now")  # and the next one
