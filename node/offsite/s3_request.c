@@ -257,11 +257,12 @@ static void explain(struct sr_s3_request *request, const struct sr_s3_error *err
 static bool put_off(struct sr_s3_request *request)
 {
     uint64_t random = 0;
-    if (!request->verdict.retry || request->last_words ||
-        request->attempt >= request->s3->attempts) {
+    if (!request->verdict.retry || request->last_words) {
         return false;
     }
-    if (request->verdict.credentials && !has_other_credentials(request)) {
+    /* With other credentials it is another request, also after the last attempt. */
+    if (request->verdict.credentials ? !has_other_credentials(request)
+                                     : request->attempt >= request->s3->attempts) {
         return false;
     }
     if (getrandom(&random, sizeof(random), 0) != sizeof(random)) {

@@ -69,8 +69,9 @@ def serving(answer):
 
 def run(answer, *arguments, environment=None, **settings):
     with serving(answer) as endpoint:
-        process = start_tool("s3://bucket", *arguments, endpoint=endpoint, attempts=2,
-                             environment=KEYS if environment is None else environment, **settings)
+        process = start_tool("s3://bucket", *arguments, endpoint=endpoint,
+                             environment=KEYS if environment is None else environment,
+                             **{"attempts": 2, **settings})
         out, errors = process.communicate(timeout=120)
     assert process.returncode in (0, 1) and not errors, out + errors
     return Outcome(out)
@@ -147,6 +148,20 @@ def test_who_may_not_remove_may_ship():
     assert len(bucket.objects) == 1
     bucket = Bucket(lambda method, query: 403 if method == "PUT" else None)
     assert run(bucket.answer, "probe-writing").status == "REFUSED"
+
+
+def test_other_credentials_are_tried_when_one_attempt_is_all(tmp_path):
+    calls = tmp_path / "calls"
+    command = (f"echo >>{calls}; printf 'aws_access_key_id=key%d\\naws_secret_access_key=s' "
+               f"$(wc -l <{calls})")
+
+    def refuse_first(method, path, query, body):
+        refuse_first.seen += 1
+        return 403 if refuse_first.seen == 1 else 200, {"ETag": '"1"'}, b""
+    refuse_first.seen = 0
+    outcome = run(refuse_first, "probe", environment={}, credentials_command=command, attempts=1)
+    assert outcome.status == "OK" and refuse_first.seen > 1
+    assert calls.read_text().count("\n") == 2
 
 
 def test_short_lived_credentials_are_not_asked_for_with_each_request(content, tmp_path):
