@@ -26,10 +26,13 @@
 #include "node/restore/make.h"
 #include "node/restore/when.h"
 
-enum { OPTION_AT = SOURCE_OPTION_END, OPTION_BUMP, OPTION_KNOWN, OPTION_SALVAGE };
+enum { OPTION_AT = SOURCE_OPTION_END, OPTION_BUMP, OPTION_KNOWN, OPTION_SALVAGE, OPTION_PARALLEL };
 
 /* More archives than that are not damaged by chance. */
 #define WITHOUT_MAX 64
+/* Objects on their way at a time: most are small, and what takes time is to wait for each. */
+#define PARALLEL     8
+#define PARALLEL_MAX 32
 
 struct restore {
     struct source source;
@@ -42,7 +45,8 @@ struct restore {
     int64_t bump;
     struct sr_config *config;
     struct sr_recovery_private *key;
-    struct sr_target *target;
+    struct sr_target *targets[PARALLEL_MAX]; /* all the same */
+    int64_t parallel;                        /* that are open */
     struct sr_plan *plan;
     char place[PATH_MAX]; /* data_dir, without a slash at its end */
     char *data_dir;       /* that of the configuration, to be freed with it */
@@ -73,6 +77,8 @@ static void print_help(void)
          "                           told that all before is compacted. 0: neither\n"
          "  --salvage                leave out what is damaged, and restore what is left\n"
          "  --work DIR               where to keep what is fetched; default DATA_DIR.restoring\n"
+         "  --parallel N             N objects are fetched at a time, 1 to 32, default 8. Each\n"
+         "                           connection asks for credentials: 1, when a person types them\n"
          "  -h, --help");
 }
 
@@ -130,6 +136,10 @@ static int take_own(struct restore *restore, int option, const char *value)
         return take_number(value, INT64_MAX, &restore->wish.revision_min)
                    ? EXIT_DONE
                    : wrong("known", value, "a revision is wanted");
+    case OPTION_PARALLEL:
+        return take_number(value, PARALLEL_MAX, &restore->parallel) && restore->parallel > 0
+                   ? EXIT_DONE
+                   : wrong("parallel", value, "a number from 1 to 32 is wanted");
     case OPTION_SALVAGE:
         restore->wish.salvage = true;
         return EXIT_DONE;
@@ -176,6 +186,7 @@ static int parse(int argc, char **argv, struct restore *restore)
                                             {"bump", required_argument, NULL, OPTION_BUMP},
                                             {"salvage", no_argument, NULL, OPTION_SALVAGE},
                                             {"work", required_argument, NULL, 'w'},
+                                            {"parallel", required_argument, NULL, OPTION_PARALLEL},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     int option = 0;
@@ -224,8 +235,14 @@ static int open_inputs(struct restore *restore)
     if (status == SR_OK && restore->config != NULL) {
         status = take_place(restore);
     }
-    return status == SR_OK ? source_open(&restore->source, restore->config, &restore->target, err)
+    return status == SR_OK ? source_open_all(&restore->source, restore->config, restore->targets,
+                                             (size_t)restore->parallel, err)
                            : status;
+}
+
+static struct sr_targets targets_of(struct restore *restore)
+{
+    return (struct sr_targets){restore->targets, (size_t)restore->parallel};
 }
 
 static void suggest_salvage(const struct restore *restore)
@@ -240,8 +257,8 @@ static int look(struct restore *restore)
     struct sr_err *err = &restore->err;
     source_wish(&restore->source, &restore->wish);
     fprintf(stderr, "strongroom restore: reading the manifests at %s\n",
-            sr_target_title(restore->target));
-    int status = sr_plan_make(restore->target, &restore->wish, &restore->plan, err);
+            sr_target_title(restore->targets[0]));
+    int status = sr_plan_make_with(targets_of(restore), &restore->wish, &restore->plan, err);
     restore_print_plan(restore->plan);
     if (status == SR_OK && restore->key != NULL) {
         status = sr_plan_check_key(restore->plan, &restore->key->public_half, err);
@@ -367,19 +384,19 @@ static int work(struct restore *restore)
     struct sr_err *err = &restore->err;
     struct restore_progress progress;
     struct sr_archive_keyring keys = {.recovery_private = restore->key};
-    struct sr_fetch fetch = {.target = restore->target,
-                             .dir = restore->fetch_dir != NULL ? restore->fetch_dir : restore->work,
-                             .progress = restore_progress_fetch,
-                             .arg = &progress};
+    struct sr_fetch fetch = {.dir = restore->work};
     struct sr_restore make = {.config = restore->config,
                               .plan = restore->plan,
+                              .targets = targets_of(restore),
                               .fetch = &fetch,
                               .keys = &keys,
                               .work = restore->work,
                               .bump = restore->bump,
+                              .fetched = restore_progress_fetch,
                               .staged = restore_progress_stage,
                               .arg = &progress};
     struct sr_restored made;
+    fetch.dir = restore->fetch_dir != NULL ? restore->fetch_dir : fetch.dir;
     restore_progress_begin(&progress, "restore", restore->plan);
     int status = sr_restore_fetch(&make, err);
     if (status == SR_OK) {
@@ -429,8 +446,10 @@ static int run(struct restore *restore)
 int command_restore(int argc, char **argv)
 {
     static struct restore restore; /* large */
-    restore =
-        (struct restore){.source = {.command = "restore"}, .bump = SR_RESTORE_BUMP, .lock_fd = -1};
+    restore = (struct restore){.source = {.command = "restore"},
+                               .bump = SR_RESTORE_BUMP,
+                               .parallel = PARALLEL,
+                               .lock_fd = -1};
     int code = parse(argc, argv, &restore);
     if (code != EXIT_DONE) {
         return code < 0 ? EXIT_DONE : code;
@@ -443,7 +462,9 @@ int command_restore(int argc, char **argv)
         close(restore.lock_fd);
     }
     sr_plan_free(restore.plan);
-    sr_target_close(restore.target);
+    for (int64_t i = 0; i < restore.parallel; i++) {
+        sr_target_close(restore.targets[i]);
+    }
     sr_recovery_private_free(restore.key);
     if (restore.data_dir != NULL) {
         restore.config->data_dir = restore.data_dir;

@@ -82,7 +82,7 @@ void restore_progress_begin(struct restore_progress *progress, const char *comma
                                           .said_ns = sr_clock_monotonic_ns()};
 }
 
-static void say(struct restore_progress *progress, const char *doing, uint64_t bytes)
+static void say(struct restore_progress *progress, const char *doing, size_t number, uint64_t bytes)
 {
     uint64_t now_ns = sr_clock_monotonic_ns();
     if (now_ns - progress->said_ns < (progress->terminal ? 1 : 30) * SECOND_NS) {
@@ -90,41 +90,24 @@ static void say(struct restore_progress *progress, const char *doing, uint64_t b
     }
     progress->said_ns = now_ns;
     fprintf(stderr, "%sstrongroom %s: %s %zu of %zu, %.1f of %.1f MiB%s",
-            progress->terminal ? "\r" : "", progress->command, doing, progress->step + 1,
-            progress->plan->step_count, (double)(progress->before + bytes) / MIB,
-            (double)progress->plan->bytes / MIB, progress->terminal ? "   " : "\n");
+            progress->terminal ? "\r" : "", progress->command, doing, number,
+            progress->plan->step_count, (double)bytes / MIB, (double)progress->plan->bytes / MIB,
+            progress->terminal ? "   " : "\n");
     fflush(stderr);
 }
 
-static void move_to(struct restore_progress *progress, size_t step)
+void restore_progress_fetch(void *arg, size_t whole, uint64_t bytes)
 {
-    if (step < progress->step) { /* from the beginning, for another purpose */
-        progress->step = 0;
-        progress->before = 0;
-    }
-    for (; progress->step < step; progress->step++) {
-        progress->before += progress->plan->steps[progress->step]->said->size;
-    }
-}
-
-void restore_progress_fetch(void *arg, const struct sr_manifest *manifest, uint64_t bytes)
-{
-    struct restore_progress *progress = arg;
-    size_t step = progress->step;
-    while (step < progress->plan->step_count && progress->plan->steps[step] != manifest) {
-        step++;
-    }
-    if (step < progress->plan->step_count) {
-        move_to(progress, step);
-        say(progress, "fetching archive", bytes);
-    }
+    say(arg, "fetched archives:", whole, bytes);
 }
 
 void restore_progress_stage(void *arg, size_t number, uint64_t bytes)
 {
     struct restore_progress *progress = arg;
-    move_to(progress, number);
-    say(progress, "restoring archive", bytes);
+    for (; progress->step < number; progress->step++) {
+        progress->before += progress->plan->steps[progress->step]->said->size;
+    }
+    say(progress, "restoring archive", number + 1, progress->before + bytes);
 }
 
 void restore_progress_end(struct restore_progress *progress)

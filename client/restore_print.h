@@ -5,7 +5,6 @@
 #ifndef SR_CLIENT_RESTORE_PRINT_H
 #define SR_CLIENT_RESTORE_PRINT_H
 
-#include "node/restore/fetch.h"
 #include "node/restore/plan.h"
 
 /* What was found, on standard output; of a plan that failed, as far as it came. */
@@ -18,13 +17,13 @@ struct restore_progress {
     const char *command;
     bool terminal;
     uint64_t said_ns; /* when it was last said; 0: not yet */
-    size_t step;
-    uint64_t before; /* bytes of the steps before */
+    size_t step;      /* that is restored */
+    uint64_t before;  /* bytes of the steps before */
 };
 void restore_progress_begin(struct restore_progress *progress, const char *command,
                             const struct sr_plan *plan);
-/* For sr_fetch.progress and sr_stage.progress; @arg is the progress. */
-void restore_progress_fetch(void *arg, const struct sr_manifest *manifest, uint64_t bytes);
+/* For sr_fetch_all.progress and sr_stage.progress; @arg is the progress. */
+void restore_progress_fetch(void *arg, size_t whole, uint64_t bytes);
 void restore_progress_stage(void *arg, size_t number, uint64_t bytes);
 /* The line is done. */
 void restore_progress_end(struct restore_progress *progress);

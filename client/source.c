@@ -135,10 +135,10 @@ static void overlay(const struct sr_target_config *flags, struct sr_target_confi
     config->profile = flags->profile != NULL ? flags->profile : config->profile;
 }
 
-int source_open(const struct source *source, const struct sr_config *config, struct sr_target **ret,
-                struct sr_err *err)
+/* What is to be opened, by the command line and the configuration. */
+static int describe(const struct source *source, const struct sr_config *config,
+                    struct sr_target_config *ret, struct sr_err *err)
 {
-    struct sr_target_config target = {0};
     const struct sr_config_target *found = NULL;
     if ((source->target == NULL) == (source->flags.url == NULL)) {
         return sr_err_set(err, SR_INVALID, "either --from URL or --target NAME is needed");
@@ -149,15 +149,38 @@ int source_open(const struct source *source, const struct sr_config *config, str
                           source->target);
     }
     if (found != NULL) {
-        target = sr_config_target_of(config->offsite, found);
+        *ret = sr_config_target_of(config->offsite, found);
         /* Residency is about where archives are put. */
-        target.regions_allowed = NULL;
-        target.regions_allowed_count = 0;
+        ret->regions_allowed = NULL;
+        ret->regions_allowed_count = 0;
     }
-    overlay(&source->flags, &target);
+    overlay(&source->flags, ret);
+    return SR_OK;
+}
+
+int source_open_all(const struct source *source, const struct sr_config *config,
+                    struct sr_target **list, size_t count, struct sr_err *err)
+{
+    struct sr_target_config target = {0};
+    size_t opened = 0;
+    int status = describe(source, config, &target, err);
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigaction(SIGPIPE, &ignore, NULL);
-    return sr_target_open(&target, ret, err);
+    while (status == SR_OK && opened < count) {
+        status = sr_target_open(&target, &list[opened], err);
+        opened += status == SR_OK ? 1 : 0;
+    }
+    while (status != SR_OK && opened > 0) {
+        sr_target_close(list[--opened]);
+        list[opened] = NULL;
+    }
+    return status;
+}
+
+int source_open(const struct source *source, const struct sr_config *config, struct sr_target **ret,
+                struct sr_err *err)
+{
+    return source_open_all(source, config, ret, 1, err);
 }
 
 void source_wish(const struct source *source, struct sr_plan_wish *wish)

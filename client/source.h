@@ -62,6 +62,11 @@ int source_take(struct source *source, int option, const char *value);
  * SR_INVALID: nobody has said which; as sr_target_open. */
 int source_open(const struct source *source, const struct sr_config *config, struct sr_target **ret,
                 struct sr_err *err);
+/* The same, @count times, for as many threads: @list gets all of them, or, when it fails, none.
+ * Each asks for its credentials itself, once it is used: a command that prints them is run once for
+ * each. */
+int source_open_all(const struct source *source, const struct sr_config *config,
+                    struct sr_target **list, size_t count, struct sr_err *err);
 /* Put cluster and signer into @wish. */
 void source_wish(const struct source *source, struct sr_plan_wish *wish);
 

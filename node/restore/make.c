@@ -6,6 +6,7 @@
 
 #include "node/recover/birth.h"
 #include "node/recover/copy.h"
+#include "node/restore/fetch_all.h"
 
 static int check_room(struct sr_restore *restore, struct sr_err *err)
 {
@@ -27,11 +28,16 @@ static int check_room(struct sr_restore *restore, struct sr_err *err)
 int sr_restore_fetch(struct sr_restore *restore, struct sr_err *err)
 {
     const struct sr_plan *plan = restore->plan;
+    struct sr_fetch_all all = {.targets = restore->targets,
+                               .fetch = restore->fetch,
+                               .progress = restore->fetched,
+                               .arg = restore->arg};
+    size_t failed = plan->step_count;
     int status = check_room(restore, err);
-    for (size_t i = 0; status == SR_OK && i < plan->step_count; i++) {
-        status = sr_fetch_archive(restore->fetch, plan->steps[i], err);
-        restore->failed = status == SR_OK ? NULL : plan->steps[i];
+    if (status == SR_OK) {
+        status = sr_fetch_all(&all, plan->steps, plan->step_count, &failed, err);
     }
+    restore->failed = failed < plan->step_count ? plan->steps[failed] : NULL;
     return status;
 }
 

@@ -21,11 +21,13 @@
 struct sr_restore {
     struct sr_config *config; /* of the new node; its data_dir is the place */
     const struct sr_plan *plan;
-    struct sr_fetch *fetch;
+    struct sr_targets targets; /* to fetch from: so many archives at a time */
+    struct sr_fetch *fetch;    /* as sr_fetch_all takes it */
     const struct sr_archive_keyring *keys;
     const char *work; /* a directory on the file system of data_dir, for what is unfinished */
     int64_t bump;     /* of the revision; 0: none */
-    /* For sr_stage.progress. */
+    /* For sr_fetch_all.progress and sr_stage.progress. */
+    void (*fetched)(void *arg, size_t whole, uint64_t bytes);
     void (*staged)(void *arg, size_t number, uint64_t bytes);
     void *arg;
     /* Of sr_restore_fetch, when it fails: whose archive it was; NULL: of none. */
@@ -39,7 +41,7 @@ struct sr_restored {
 };
 
 /* Fetch what is not there yet. SR_NO_SPACE before anything is, when the disk has no room for it;
- * otherwise as sr_fetch_archive. */
+ * otherwise as sr_fetch_all. */
 int sr_restore_fetch(struct sr_restore *restore, struct sr_err *err);
 /* Make the directory of what was fetched. Ids and members of the configuration are replaced.
  * SR_EXISTS: data_dir is not empty; as sr_stage_run; what storage may say. */

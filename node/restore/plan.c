@@ -25,18 +25,17 @@ uint64_t sr_plan_time(const struct sr_manifest *manifest)
 
 /* ---- Full archives ---- */
 
+static bool take_full(struct sr_planning *planning, struct sr_manifest *manifest)
+{
+    planning->plan->full[planning->plan->full_opened++] = manifest;
+    return true;
+}
+
 static int open_full(struct sr_planning *planning, struct sr_err *err)
 {
     struct sr_plan *plan = planning->plan;
-    int status = SR_OK;
     plan->full = sr_calloc(planning->full_count + 1, sizeof(struct sr_manifest *));
-    for (size_t i = 0; status == SR_OK && i < planning->full_count; i++) {
-        struct sr_manifest *manifest = NULL;
-        status = sr_plan_open(planning, &planning->full[i], &manifest, err);
-        if (manifest != NULL) {
-            plan->full[plan->full_opened++] = manifest;
-        }
-    }
+    int status = sr_plan_open_each(planning, planning->full, planning->full_count, take_full, err);
     if (status == SR_OK && plan->full_opened == 0) {
         return sr_err_set(err, SR_NOT_FOUND, "%s: there is no snapshot of cluster %016" PRIx64,
                           sr_target_title(planning->target), plan->cluster_id);
@@ -108,24 +107,25 @@ static bool is_last(const struct sr_plan_wish *wish, const struct sr_manifest *m
            (wish->time_ms == 0 || sr_plan_time(manifest) > wish->time_ms);
 }
 
+static bool take_changes(struct sr_planning *planning, struct sr_manifest *manifest)
+{
+    planning->plan->changes[planning->plan->changes_opened++] = manifest;
+    return !is_last(planning->wish, manifest);
+}
+
 /* Those behind the base, up to the bound, if there is one. */
 static int open_changes(struct sr_planning *planning, struct sr_err *err)
 {
     struct sr_plan *plan = planning->plan;
     size_t first = 0;
     int status = SR_OK;
-    bool enough = is_last(planning->wish, plan->steps[0]);
     plan->changes = sr_calloc(planning->changes_count + 1, sizeof(struct sr_manifest *));
     while (first < planning->changes_count && planning->changes[first].revision <= plan->revision) {
         first++;
     }
-    for (size_t i = first; status == SR_OK && !enough && i < planning->changes_count; i++) {
-        struct sr_manifest *manifest = NULL;
-        status = sr_plan_open(planning, &planning->changes[i], &manifest, err);
-        if (manifest != NULL) {
-            plan->changes[plan->changes_opened++] = manifest;
-            enough = is_last(planning->wish, manifest);
-        }
+    if (!is_last(planning->wish, plan->steps[0])) {
+        status = sr_plan_open_each(planning, planning->changes + first,
+                                   planning->changes_count - first, take_changes, err);
     }
     return status == SR_OK && plan->changes_opened > 0
                ? sr_plan_chain(planning, plan->changes, plan->changes_opened, first > 0,
@@ -342,18 +342,26 @@ static int make(struct sr_planning *planning, struct sr_err *err)
     return status;
 }
 
-int sr_plan_make(struct sr_target *target, const struct sr_plan_wish *wish, struct sr_plan **ret,
-                 struct sr_err *err)
+int sr_plan_make_with(struct sr_targets targets, const struct sr_plan_wish *wish,
+                      struct sr_plan **ret, struct sr_err *err)
 {
     sr_check(wish->revision == 0 || wish->time_ms == 0);
-    struct sr_planning planning = {
-        .target = target, .wish = wish, .plan = sr_zalloc(sizeof(struct sr_plan))};
+    struct sr_planning planning = {.targets = targets,
+                                   .target = targets.list[0],
+                                   .wish = wish,
+                                   .plan = sr_zalloc(sizeof(struct sr_plan))};
     planning.plan->until_revision = wish->revision;
     planning.plan->until_ms = wish->time_ms;
     int status = make(&planning, err);
     sr_buf_close(&planning.listed);
     *ret = planning.plan;
     return status;
+}
+
+int sr_plan_make(struct sr_target *target, const struct sr_plan_wish *wish, struct sr_plan **ret,
+                 struct sr_err *err)
+{
+    return sr_plan_make_with((struct sr_targets){&target, 1}, wish, ret, err);
 }
 
 void sr_plan_free(struct sr_plan *plan)

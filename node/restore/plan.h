@@ -22,7 +22,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "node/offsite/target.h"
+#include "node/restore/many.h"
 #include "storage/manifest.h"
 
 /* Clusters that are told of; there may be more under one prefix. */
@@ -95,6 +95,10 @@ struct sr_plan {
  * of the target. */
 int sr_plan_make(struct sr_target *target, const struct sr_plan_wish *wish, struct sr_plan **ret,
                  struct sr_err *err);
+/* The same, with as many manifests on their way at a time as there are @targets of that place: in a
+ * thread for each. */
+int sr_plan_make_with(struct sr_targets targets, const struct sr_plan_wish *wish,
+                      struct sr_plan **ret, struct sr_err *err);
 void sr_plan_free(struct sr_plan *plan); /* NULL is fine */
 
 /* The full archive of the plan. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What is on a target: names first, which tell cluster, kind, sequence and revision, then those
- * manifests that are asked for.
+ * What is on a target, by names, which tell cluster, kind, sequence and revision; and how what they
+ * stand for follows each other.
  */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -12,7 +12,6 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "node/restore/plan_internal.h"
-#include "storage/signed.h"
 
 /* A month of changes each five seconds is half a million. */
 #define LISTED_MAX ((size_t)8 * 1000 * 1000)
@@ -142,62 +141,7 @@ int sr_plan_list(struct sr_planning *planning, struct sr_err *err)
     return status;
 }
 
-/* ---- Manifests ---- */
-
-/* Whether @status is about what the object holds, so that others may still be good. */
-static bool is_refusal(int status)
-{
-    return status == SR_CORRUPT || status == SR_REFUSED || status == SR_FORMAT;
-}
-
-static bool is_left_out(const struct sr_plan_wish *wish, const struct sr_object_parts *parts)
-{
-    for (size_t i = 0; i < wish->without_count; i++) {
-        if (wish->without[i].kind == parts->kind && wish->without[i].sequence == parts->sequence) {
-            return true;
-        }
-    }
-    return false;
-}
-
-int sr_plan_open(struct sr_planning *planning, const struct sr_object_parts *parts,
-                 struct sr_manifest **ret, struct sr_err *err)
-{
-    const struct sr_plan_wish *wish = planning->wish;
-    char name[SR_OBJECT_NAME_BYTES_MAX];
-    struct sr_err local = {0};
-    uint8_t *data = NULL;
-    size_t size = 0;
-    sr_object_name(parts->cluster_id, parts->kind, parts->sequence, parts->revision,
-                   SR_OBJECT_MANIFEST, name);
-    if (wish->salvage && is_left_out(wish, parts)) {
-        sr_plan_note(planning->plan, "left out: what belongs to %s is damaged", name);
-        return SR_OK;
-    }
-    int status =
-        sr_target_get_bytes(planning->target, name, SR_SIGNED_BYTES_MAX, &data, &size, &local);
-    if (status == SR_NOT_FOUND) { /* pruned meanwhile; that one is missing, the chain tells */
-        return SR_OK;
-    }
-    if (status == SR_LIMIT) {
-        status = sr_err_set(&local, SR_CORRUPT, "manifest %s: edited: it is larger than any", name);
-    } else if (status != SR_OK) { /* a server that says no has said nothing about the manifest */
-        return sr_err_set(err, status, "%s", local.text);
-    } else {
-        struct sr_manifest_expect expect = {.name = name,
-                                            .cluster_id = parts->cluster_id,
-                                            .target = wish->target,
-                                            .public_key = wish->public_key,
-                                            .fingerprint = wish->signed_by};
-        status = sr_manifest_open((struct sr_bytes){data, size}, &expect, ret, &local);
-    }
-    sr_free(data);
-    if (wish->salvage && is_refusal(status)) {
-        sr_plan_note(planning->plan, "left out: %s", local.text);
-        return SR_OK;
-    }
-    return status == SR_OK ? SR_OK : sr_err_set(err, status, "%s", local.text);
-}
+/* ---- The chain ---- */
 
 int sr_plan_chain(struct sr_planning *planning, struct sr_manifest **list, size_t count,
                   bool has_older, size_t *ret_count, struct sr_err *err)

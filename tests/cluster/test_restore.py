@@ -199,11 +199,15 @@ def test_a_restore_stops_where_it_is_told_to(shipped):
     assert "is before the oldest snapshot that is there" in result.stderr, result.stderr
     result = shipped.restore("--at", "yesterday")
     assert result.returncode == 2 and "a revision, or a time such as" in result.stderr
+    for parallel in ("0", "33", "all", ""):
+        result = shipped.restore("--parallel", parallel)
+        assert result.returncode == 2 and "a number from 1 to 32 is wanted" in result.stderr
     assert not node.data_dir.exists()
 
     places = {}
-    for name, at in (("revision", str(first + 7)), ("time", when)):
-        result = shipped.restore("--at", at, "--to", shipped.path / name, "--bump", "0")
+    for name, at, parallel in (("revision", str(first + 7), "1"), ("time", when, "32")):
+        result = shipped.restore("--at", at, "--to", shipped.path / name, "--bump", "0",
+                                 "--parallel", parallel)
         assert result.returncode == 0, result.stderr
         places[name] = int(re.search(r"goes on      at revision (\d+)\n", result.stdout).group(1))
     assert places == {"revision": first + 7, "time": first}
@@ -299,6 +303,7 @@ def test_what_is_wrong_is_refused_and_nothing_is_made(shipped):
     shutil.rmtree(shipped.target / "00000000000000aa")
 
     # What is damaged can be done without, as far as that goes.
+    shutil.rmtree(work)  # they were fetched beside the snapshot, and would do
     newest = sorted(shipped.target.glob("*/changes/*.sra"))[-1]
     newest.write_bytes(newest.read_bytes()[:-1])
     refused("--salvage restores what is not damaged")
