@@ -24,7 +24,7 @@
 struct prune {
     struct sr_lane *lane;
     const Strongroom__OffsiteRecord *record;
-    uint64_t now_ms;
+    uint64_t now_ms; /* see bound_now */
     struct sr_retained *list;
     size_t count;
     /* Changes that go. */
@@ -139,6 +139,30 @@ static int take(struct batch *batch, const struct sr_object_parts *parts)
         batch->archives[batch->count++] = *parts;
     }
     return batch->count == BATCH_MAX ? SR_LIMIT : SR_OK; /* ends the listing */
+}
+
+/* ---- What time it is ---- */
+
+static int each_newest(void *arg, const struct sr_target_object *object, struct sr_err *err)
+{
+    uint64_t *newest_ms = arg;
+    (void)err;
+    *newest_ms = object->modified_ms > *newest_ms ? object->modified_ms : *newest_ms;
+    return SR_OK;
+}
+
+/* A clock of ours that is ahead must not make old what is not: at the target it is not later than
+ * when its newest snapshot came, by its own clock, as that is why one prunes. */
+static void bound_now(struct prune *prune)
+{
+    struct sr_err err = {0};
+    uint64_t newest_ms = 0;
+    char prefix[SR_OBJECT_NAME_BYTES_MAX];
+    sr_object_prefix(prune->lane->ship->cluster_id, SR_ARCHIVE_FULL, prefix);
+    (void)sr_target_list(prune->lane->target, prefix, each_newest, &newest_ms, &err);
+    if (newest_ms > 0 && newest_ms < prune->now_ms) {
+        prune->now_ms = newest_ms;
+    }
 }
 
 /* ---- Full archives ---- */
@@ -274,6 +298,7 @@ static bool announce(const struct prune *prune)
 
 static void prune_all(struct prune *prune)
 {
+    bound_now(prune);
     decide(prune);
     find_changes(prune);
     remove_listed(prune, SR_ARCHIVE_FULL, each_stray);

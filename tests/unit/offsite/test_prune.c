@@ -221,6 +221,34 @@ static void test_changes_go_when_they_are_old_and_not_needed(void **state)
     world_close(world);
 }
 
+/* By the time that it is at the target. */
+static bool stamp_at_once(struct member *member, const Strongroom__OffsiteChange *change,
+                          enum sr_api_error *ret)
+{
+    (void)ret;
+    if (change->change_case == STRONGROOM__OFFSITE_CHANGE__CHANGE_COMPLETE) {
+        stamp(member->world, SR_ARCHIVE_FULL);
+    }
+    return false;
+}
+
+/* The clock of who ships is more than a year ahead: no lock has ended, and no change is old. */
+static void test_a_clock_that_is_ahead_makes_nothing_old(void **state)
+{
+    struct world *world = open_alone(1);
+    (void)state;
+    world->members[0].intercept = stamp_at_once;
+    world->locked_until_ms = world->now_ms + 6 * HOUR;
+    live(world, 3);
+    world->locked_until_ms = 0;
+    prove(world, 4);
+    world->members[0].clock_ahead_ms = 400 * DAY;
+    live(world, 1);
+    expect_full(world, (uint64_t[]){2, 3, 4, 6}, 4);
+    assert_int_equal(expect_changes(world), 4);
+    world_close(world);
+}
+
 /* What a killed process has begun to write goes after a day: not only when a node starts. */
 static void test_what_nobody_finishes_goes(void **state)
 {
@@ -248,6 +276,7 @@ int main(void)
         cmocka_unit_test(test_the_catalogue_comes_first),
         cmocka_unit_test(test_an_archive_never_goes_before_its_manifest),
         cmocka_unit_test(test_changes_go_when_they_are_old_and_not_needed),
+        cmocka_unit_test(test_a_clock_that_is_ahead_makes_nothing_old),
         cmocka_unit_test(test_what_nobody_finishes_goes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
