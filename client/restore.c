@@ -446,7 +446,7 @@ static int run(struct restore *restore)
 int command_restore(int argc, char **argv)
 {
     static struct restore restore; /* large */
-    restore = (struct restore){.source = {.command = "restore"},
+    restore = (struct restore){.source = {.command = "restore", .at_full_speed = true},
                                .bump = SR_RESTORE_BUMP,
                                .parallel = PARALLEL,
                                .lock_fd = -1};

@@ -153,6 +153,7 @@ static int describe(const struct source *source, const struct sr_config *config,
         /* Residency is about where archives are put. */
         ret->regions_allowed = NULL;
         ret->regions_allowed_count = 0;
+        ret->bytes_per_second = source->at_full_speed ? 0 : ret->bytes_per_second;
     }
     overlay(&source->flags, ret);
     return SR_OK;

@@ -50,6 +50,7 @@ struct source {
     const char *command; /* for messages */
     struct sr_target_config flags;
     const char *target; /* of the configuration */
+    bool at_full_speed; /* whatever bytes_per_second of the configuration says */
     uint64_t cluster_id;
     const char *signed_by;
 };

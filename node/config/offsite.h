@@ -34,7 +34,7 @@ struct sr_config_target {
     char *ca_file;
     unsigned parts_parallel;
     uint64_t part_bytes;
-    uint64_t bytes_per_second;
+    uint64_t bytes_per_second; /* 0: no limit */
     unsigned connect_timeout_ms;
     unsigned stall_timeout_ms;
     unsigned attempts;

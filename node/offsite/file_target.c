@@ -131,6 +131,7 @@ static int read_range(struct sr_target *target, int fd, uint64_t offset, uint64_
             atomic_fetch_add_explicit(&target->moved_bytes, (unsigned long long)got,
                                       memory_order_relaxed);
             status = take(arg, data, (size_t)got, err);
+            sr_pace_wait(&sr_file_target_of(target)->pace, (size_t)got, &target->cancelled);
         }
     }
     sr_free(data);

@@ -249,7 +249,8 @@ static bool set_method(CURL *curl, struct sr_http_exchange *exchange)
 {
     switch (exchange->method) {
     case SR_HTTP_GET:
-        return SET(CURLOPT_HTTPGET, 1L);
+        return SET(CURLOPT_HTTPGET, 1L) &&
+               SET(CURLOPT_MAX_RECV_SPEED_LARGE, (curl_off_t)exchange->bytes_per_second);
     case SR_HTTP_HEAD:
         return SET(CURLOPT_NOBODY, 1L);
     case SR_HTTP_DELETE:
@@ -265,7 +266,7 @@ static bool set_method(CURL *curl, struct sr_http_exchange *exchange)
                SET(CURLOPT_READFUNCTION, on_read) && SET(CURLOPT_READDATA, exchange) &&
                SET(CURLOPT_SEEKFUNCTION, on_seek) && SET(CURLOPT_SEEKDATA, exchange) &&
                SET(CURLOPT_UPLOAD_BUFFERSIZE, 256L * 1024) &&
-               SET(CURLOPT_MAX_SEND_SPEED_LARGE, (curl_off_t)exchange->send_bytes_per_second);
+               SET(CURLOPT_MAX_SEND_SPEED_LARGE, (curl_off_t)exchange->bytes_per_second);
     }
     return false;
 }

@@ -58,9 +58,9 @@ struct sr_http_exchange {
     const struct sr_credentials *credentials;
     const void *body;
     size_t body_size;
-    uint64_t send_bytes_per_second; /* 0: no limit */
-    unsigned timeout_ms;            /* for all of it; 0: none */
-    bool despite_cancel;            /* goes on when options.cancelled is set */
+    uint64_t bytes_per_second; /* of a body, either way; 0: no limit */
+    unsigned timeout_ms;       /* for all of it; 0: none */
+    bool despite_cancel;       /* goes on when options.cancelled is set */
     /* Gets the body of a good answer piece by piece; NULL: into answer.body. What it returns,
      * other than SR_OK, ends the exchange with take_status. */
     int (*take)(void *arg, const struct sr_http_answer *answer, const void *data, size_t size);

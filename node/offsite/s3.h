@@ -66,8 +66,8 @@ struct sr_s3_request {
     char *address; /* taken over */
     const void *body;
     size_t body_size;
-    bool last_words; /* one attempt, 3 s, although the target is cancelled */
-    uint64_t send_bytes_per_second;
+    bool last_words;           /* one attempt, 3 s, although the target is cancelled */
+    uint64_t bytes_per_second; /* of its body, or of the answer's */
     /* May add headers, with sr_s3_header; called before each attempt. NULL: none. */
     void (*prepare)(struct sr_s3_request *request);
     int (*take)(void *arg, const struct sr_http_answer *answer, const void *data, size_t size);

@@ -91,6 +91,7 @@ int sr_s3_get(struct sr_target *target, const char *name, uint64_t offset, uint6
     download->take_arg = arg;
     download->request.method = SR_HTTP_GET;
     download->request.address = sr_s3_address(s3, name, "");
+    download->request.bytes_per_second = s3->bytes_per_second;
     download->request.prepare = prepare_download;
     download->request.take = on_download;
     download->request.arg = download;

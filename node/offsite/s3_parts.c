@@ -136,7 +136,7 @@ int sr_s3_parts_send(struct sr_s3_put *put, struct sr_s3_part *part, struct sr_e
         .address = sr_s3_address(s3, put->base.name, (const char *)query.data),
         .body = part->data,
         .body_size = part->size,
-        .send_bytes_per_second = part_speed(s3),
+        .bytes_per_second = part_speed(s3),
         .prepare = s3->checksum_sha256 ? add_checksum : NULL};
     sr_buf_close(&query);
     sr_s3_request_start(s3, &part->request);

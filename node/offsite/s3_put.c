@@ -250,7 +250,7 @@ static int put_whole(struct sr_s3_put *put, struct sr_err *err)
                                     .address = sr_s3_address(put->s3, put->base.name, ""),
                                     .body = part == NULL ? (const uint8_t *)"" : part->data,
                                     .body_size = part == NULL ? 0 : part->size,
-                                    .send_bytes_per_second = put->s3->bytes_per_second,
+                                    .bytes_per_second = put->s3->bytes_per_second,
                                     .prepare = add_attributes,
                                     .arg = put};
     int status = sr_s3_request_run(put->s3, &request, err);

@@ -181,7 +181,7 @@ static void attempt(struct sr_s3_request *request)
     exchange->credentials = s3->credentials;
     exchange->body = request->body;
     exchange->body_size = request->body_size;
-    exchange->send_bytes_per_second = request->send_bytes_per_second;
+    exchange->bytes_per_second = request->bytes_per_second;
     exchange->timeout_ms = request->last_words ? LAST_WORDS_MS : 0;
     exchange->despite_cancel = request->last_words;
     exchange->take = request->take;

@@ -62,7 +62,7 @@ struct sr_target_config {
      * one that turns out to be elsewhere, by probe. */
     const char *const *regions_allowed;
     size_t regions_allowed_count;
-    uint64_t bytes_per_second; /* of what is put; 0: no limit */
+    uint64_t bytes_per_second; /* of what is put, and of what is read; 0: no limit */
 
     /* S3 only, from here on. */
     const char *endpoint; /* https://HOST[:PORT]; default https://s3.REGION.amazonaws.com. Plain

@@ -233,6 +233,10 @@ def test_bandwidth(s3):
     begun = time.monotonic()
     assert s3.put("a", noise(3 * MIB), bytes_per_second=1 * MIB).status == "OK"
     assert time.monotonic() - begun > 2
+    begun = time.monotonic()
+    outcome, content = s3.get("a", bytes_per_second=1 * MIB)
+    assert outcome.status == "OK" and content == noise(3 * MIB)
+    assert time.monotonic() - begun > 1
 
 
 def test_a_proxy_in_between(s3, tmp_path):
