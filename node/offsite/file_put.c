@@ -2,8 +2,8 @@
  *
  *   DIR/.incoming-RANDOM ──write, sync──► rename ──► DIR/NAME ──► sync of the directories
  *
- * What is written goes to the disk as it comes, and leaves the page cache: a sync of gigabytes at
- * the end would hold up whoever syncs a log on the same disk.
+ * What is written goes to the disk as it comes (base/write_behind.h): a sync of gigabytes at the
+ * end would hold up whoever syncs a log on the same disk.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,20 +13,14 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/write_behind.h"
 #include "node/offsite/file_target.h"
-
-/* What the kernel may have of it that is not on its way to the disk. */
-#define UNWRITTEN_BYTES ((off_t)1024 * 1024)
-
-#define SYNC_AND_WAIT                                                                              \
-    (SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER)
 
 struct file_put {
     struct sr_target_put base;
     int fd;
-    off_t on_disk; /* up to here it is there */
-    off_t begun;   /* up to here it is on its way */
-    off_t size;
+    struct sr_write_behind behind;
+    uint64_t size;
     char incoming[PATH_MAX];
 };
 
@@ -78,38 +72,10 @@ int sr_file_put_begin(struct sr_target *target, const char *name,
         sr_free(put);
         return status;
     }
+    sr_write_behind_begin(&put->behind, put->fd, 0);
     sr_pace_begin(&sr_file_target_of(target)->pace, sr_clock_monotonic_ns());
     *ret = &put->base;
     return SR_OK;
-}
-
-static int sync_range(const struct file_put *put, off_t from, off_t to, unsigned flags,
-                      struct sr_err *err)
-{
-    if (to == from || sync_file_range(put->fd, from, to - from, flags) == 0 || errno == ENOSYS ||
-        errno == EINVAL || errno == ESPIPE || errno == ENOTSUP) {
-        return SR_OK; /* where it cannot be done, the sync at the end does it all */
-    }
-    return sr_file_fail(err, "sync");
-}
-
-/* One piece is on its way while the next is made. The sync at the end is still needed: this one
- * writes neither the file's size nor where its blocks are, and empties no cache of a disk. */
-static int write_back(struct file_put *put, struct sr_err *err)
-{
-    if (put->size - put->begun < UNWRITTEN_BYTES) {
-        return SR_OK;
-    }
-    int status = sync_range(put, put->begun, put->size, SYNC_FILE_RANGE_WRITE, err);
-    if (status == SR_OK) {
-        status = sync_range(put, put->on_disk, put->begun, SYNC_AND_WAIT, err);
-    }
-    if (status == SR_OK) {
-        (void)posix_fadvise(put->fd, put->on_disk, put->begun - put->on_disk, POSIX_FADV_DONTNEED);
-        put->on_disk = put->begun;
-        put->begun = put->size;
-    }
-    return status;
 }
 
 int sr_file_put_write(struct sr_target_put *base, const void *data, size_t size, struct sr_err *err)
@@ -132,13 +98,14 @@ int sr_file_put_write(struct sr_target_put *base, const void *data, size_t size,
         }
         at += done;
         size -= (size_t)done;
-        put->size += done;
+        put->size += (uint64_t)done;
         target->stats.sent_bytes += (uint64_t)done;
         atomic_fetch_add_explicit(&target->moved_bytes, (unsigned long long)done,
                                   memory_order_relaxed);
-        status = write_back(put, err);
-        if (status != SR_OK) {
-            return status;
+        int failed = sr_write_behind_to(&put->behind, put->size);
+        if (failed != 0) {
+            errno = -failed;
+            return sr_file_fail(err, "sync");
         }
         sr_pace_wait(&sr_file_target_of(target)->pace, (size_t)done, &target->cancelled);
     }

@@ -4,17 +4,22 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "storage/file.h"
 
 #define PIECE_BYTES ((size_t)1024 * 1024)
+/* Of what is removed slowly: some gigabytes take some seconds. */
+#define STEP_BYTES    ((off_t)16 * 1024 * 1024)
+#define STEP_PAUSE_NS (10 * 1000 * 1000L)
 
 static int join(char out[PATH_MAX], const char *dir, const char *name, struct sr_err *err)
 {
@@ -137,6 +142,39 @@ static int remove_one(const char *path, const struct stat *stat_of, int type, st
     (void)type;
     (void)walk;
     return remove(path);
+}
+
+/* By and by. What cannot be is left to who removes it. */
+static void shorten(const char *path, off_t size, const atomic_bool *stop)
+{
+    const struct timespec pause = {.tv_nsec = STEP_PAUSE_NS};
+    int fd = open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+    while (fd >= 0 && size > STEP_BYTES && (stop == NULL || !atomic_load(stop))) {
+        size -= STEP_BYTES;
+        if (ftruncate(fd, size) != 0) {
+            break;
+        }
+        (void)nanosleep(&pause, NULL);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+int sr_copy_remove_slowly(const char *path, const atomic_bool *stop, struct sr_err *err)
+{
+    char *const roots[] = {(char *)(uintptr_t)path, NULL}; /* fts does not write there */
+    FTS *walk = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+    const FTSENT *entry = NULL;
+    while (walk != NULL && (entry = fts_read(walk)) != NULL) {
+        if (entry->fts_info == FTS_F) {
+            shorten(entry->fts_path, entry->fts_statp->st_size, stop);
+        }
+    }
+    if (walk != NULL) {
+        (void)fts_close(walk);
+    }
+    return sr_copy_remove(path, err);
 }
 
 int sr_copy_remove(const char *path, struct sr_err *err)

@@ -5,6 +5,7 @@
 #ifndef SR_NODE_RECOVER_COPY_H
 #define SR_NODE_RECOVER_COPY_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -14,5 +15,9 @@
 int sr_copy_datadir(const char *from, const char *to, uint64_t *ret_changed_ms, struct sr_err *err);
 /* Remove @path with all that is in it; nothing there is fine. */
 int sr_copy_remove(const char *path, struct sr_err *err);
+/* The same, beside others who use the disk: large files are made shorter by and by first, for who
+ * syncs a log waits while gigabytes are freed at once. Until @stop, which may be NULL: then at
+ * once. */
+int sr_copy_remove_slowly(const char *path, const atomic_bool *stop, struct sr_err *err);
 
 #endif

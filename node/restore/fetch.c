@@ -18,6 +18,7 @@
 
 #include "base/alloc.h"
 #include "base/check.h"
+#include "base/write_behind.h"
 #include "storage/file.h"
 
 #define PIECE_BYTES ((size_t)256 * 1024)
@@ -32,6 +33,7 @@ struct fetching {
     EVP_MD_CTX *digest; /* of the group that is begun */
     bool differs;       /* the group that just ended does */
     size_t again;       /* the group that was fetched once more; NO_GROUP: none yet */
+    struct sr_write_behind behind;
 };
 
 /* ---- Paths ---- */
@@ -145,6 +147,9 @@ static int take_part(struct fetching *fetching, const uint8_t *data, size_t size
                      struct sr_err *err)
 {
     int failed = sr_file_pwrite(fetching->fd, data, size, fetching->offset);
+    if (failed == 0 && fetching->fetch->can_wait) {
+        failed = sr_write_behind_to(&fetching->behind, fetching->offset + size);
+    }
     if (failed != 0) {
         return sr_err_errno(err, SR_IO, -failed, "write");
     }
@@ -220,6 +225,7 @@ static int go_back(struct fetching *fetching, struct sr_err *err)
         return sr_err_errno(err, SR_IO, errno, "cut what does not fit");
     }
     begin_group(fetching);
+    sr_write_behind_begin(&fetching->behind, fetching->fd, fetching->offset);
     return SR_OK;
 }
 
@@ -260,6 +266,7 @@ static int fetch_into(struct fetching *fetching, const char *part, const char *p
         return sr_err_prefix(err, "%s", part);
     }
     if (fetching->offset < fetching->size) {
+        sr_write_behind_begin(&fetching->behind, fetching->fd, fetching->offset);
         status = get_rest(fetching, err);
     }
     if (status == SR_OK && rename(part, path) != 0) {

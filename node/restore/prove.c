@@ -208,7 +208,8 @@ static int make_place(struct proving *proving, struct sr_err *err)
     if ((status = join(proving->fetched, work, "fetched", err)) != SR_OK ||
         (status = join(proving->state, work, "state", err)) != SR_OK ||
         (status = join(proving->keyring_path, work, "keyring", err)) != SR_OK ||
-        (status = sr_copy_remove(work, err)) != SR_OK || (status = make_dir(work, err)) != SR_OK ||
+        (status = sr_copy_remove_slowly(work, proving->options->stop, err)) != SR_OK ||
+        (status = make_dir(work, err)) != SR_OK ||
         (status = make_dir(proving->fetched, err)) != SR_OK ||
         (status = make_dir(proving->state, err)) != SR_OK) {
         return status;
@@ -360,6 +361,7 @@ int sr_prove(const struct sr_prove_options *options, struct sr_proved **ret, str
     struct proving proving = {.options = options, .proved = sr_zalloc(sizeof(*proving.proved))};
     proving.fetch = (struct sr_fetch){.target = options->target,
                                       .dir = proving.fetched,
+                                      .can_wait = true,
                                       .stopping = options->stop,
                                       .progress = on_fetch,
                                       .arg = &proving};
@@ -367,7 +369,7 @@ int sr_prove(const struct sr_prove_options *options, struct sr_proved **ret, str
     int status = conclude(&proving, prove(&proving, err), err);
     sr_plan_free(proving.plan);
     sr_keyring_close(proving.keyring);
-    (void)sr_copy_remove(options->work, &ignored);
+    (void)sr_copy_remove_slowly(options->work, options->stop, &ignored);
     if (status == SR_OK) {
         *ret = proving.proved;
     } else {

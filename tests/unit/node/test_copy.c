@@ -121,12 +121,60 @@ static void a_directory_that_cannot_be_read_is_an_error(void **state)
     assert_true(failures >= 7); /* four names in log, three in state, and both ends */
 }
 
+#define LARGE ((off_t)100 * 1024 * 1024)
+
+/* A tree with a large file, of which a link elsewhere shows what is done to it, and with a link to
+ * a file that is none of its own. */
+static void make_tree(void)
+{
+    char link_path[256];
+    write_file("none-of-its-own");
+    assert_int_equal(truncate(in_dir("none-of-its-own"), LARGE), 0);
+    snprintf(link_path, sizeof(link_path), "%s", in_dir("none-of-its-own"));
+    assert_int_equal(symlink(link_path, in_dir("from/log/link")), 0);
+    assert_int_equal(truncate(in_dir("from/state/data.mdb"), LARGE), 0);
+    snprintf(link_path, sizeof(link_path), "%s", in_dir("from/state/data.mdb"));
+    assert_int_equal(link(link_path, in_dir("shown")), 0);
+}
+
+static off_t size_of(const char *name)
+{
+    struct stat info;
+    assert_int_equal(stat(in_dir(name), &info), 0);
+    return info.st_size;
+}
+
+static void slowly_is_by_and_by(void **state)
+{
+    struct sr_err err = {0};
+    (void)state;
+    make_tree();
+    assert_int_equal(sr_copy_remove_slowly(in_dir("from"), NULL, &err), SR_OK);
+    assert_int_equal(access(in_dir("from"), F_OK), -1);
+    assert_in_range(size_of("shown"), 1, LARGE / 4);
+    assert_int_equal(size_of("none-of-its-own"), LARGE);
+    assert_int_equal(sr_copy_remove_slowly(in_dir("from"), NULL, &err), SR_OK); /* nothing there */
+}
+
+static void slowly_until_it_is_stopped(void **state)
+{
+    struct sr_err err = {0};
+    atomic_bool stop = true;
+    (void)state;
+    make_tree();
+    assert_int_equal(sr_copy_remove_slowly(in_dir("from"), &stop, &err), SR_OK);
+    assert_int_equal(access(in_dir("from"), F_OK), -1);
+    assert_int_equal(size_of("shown"), LARGE);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(everything_is_copied),
         TEST(a_directory_that_cannot_be_read_is_an_error),
+        TEST(slowly_is_by_and_by),
+        TEST(slowly_until_it_is_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

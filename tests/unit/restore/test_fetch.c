@@ -42,7 +42,7 @@ static int large_open(void **state)
     large->file = shipped_read(large->world, large->name);
     large->target = shipped_target(large->world);
     shipped_work(large->dir);
-    large->fetch = (struct sr_fetch){.target = large->target, .dir = large->dir};
+    large->fetch = (struct sr_fetch){.target = large->target, .dir = large->dir, .can_wait = true};
     fixture_ok(sr_fetch_path(&large->fetch, large->manifest, large->path, &err), &err);
     (void)snprintf(large->part, sizeof(large->part), "%s.part", large->path);
     *state = large;
