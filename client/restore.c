@@ -357,9 +357,10 @@ static void print_made(const struct restore *restore, const struct sr_restored *
            staged->versions, staged->requests);
     printf("  goes on      at revision %" PRId64 "%s\n", staged->final_revision,
            restore->bump > 0 ? ", all before it compacted" : "");
-    printf("start strongroomd with %s, look at the records, then let the others join:\n"
+    printf("start strongroomd with %s%s%s, look at the records, then let the others join:\n"
            "docs/operations/disaster.md\n",
-           restore->config_path);
+           restore->config_path, restore->to != NULL ? " and data_dir: " : "",
+           restore->to != NULL ? restore->place : "");
 }
 
 /* An archive that is not what its manifest says can be done without: another plan is to be made. */
