@@ -10,9 +10,10 @@
 #define SYNC_AND_WAIT                                                                              \
     (SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER)
 
-void sr_write_behind_begin(struct sr_write_behind *behind, int fd, uint64_t offset)
+void sr_write_behind_begin(struct sr_write_behind *behind, int fd, uint64_t offset, bool read_soon)
 {
-    *behind = (struct sr_write_behind){.fd = fd, .on_disk = (off_t)offset, .begun = (off_t)offset};
+    *behind = (struct sr_write_behind){
+        .fd = fd, .on_disk = (off_t)offset, .begun = (off_t)offset, .read_soon = read_soon};
 }
 
 /* Where it cannot be done, a sync at the end does it all. */
@@ -36,9 +37,11 @@ int sr_write_behind_to(struct sr_write_behind *behind, uint64_t offset)
     if (failed == 0) {
         failed = sync_range(behind->fd, behind->on_disk, behind->begun, SYNC_AND_WAIT);
     }
-    if (failed == 0) {
+    if (failed == 0 && !behind->read_soon) {
         (void)posix_fadvise(behind->fd, behind->on_disk, behind->begun - behind->on_disk,
                             POSIX_FADV_DONTNEED);
+    }
+    if (failed == 0) {
         behind->on_disk = behind->begun;
         behind->begun = written;
     }

@@ -72,7 +72,7 @@ int sr_file_put_begin(struct sr_target *target, const char *name,
         sr_free(put);
         return status;
     }
-    sr_write_behind_begin(&put->behind, put->fd, 0);
+    sr_write_behind_begin(&put->behind, put->fd, 0, false);
     sr_pace_begin(&sr_file_target_of(target)->pace, sr_clock_monotonic_ns());
     *ret = &put->base;
     return SR_OK;

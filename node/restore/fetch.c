@@ -225,7 +225,7 @@ static int go_back(struct fetching *fetching, struct sr_err *err)
         return sr_err_errno(err, SR_IO, errno, "cut what does not fit");
     }
     begin_group(fetching);
-    sr_write_behind_begin(&fetching->behind, fetching->fd, fetching->offset);
+    sr_write_behind_begin(&fetching->behind, fetching->fd, fetching->offset, true);
     return SR_OK;
 }
 
@@ -266,7 +266,7 @@ static int fetch_into(struct fetching *fetching, const char *part, const char *p
         return sr_err_prefix(err, "%s", part);
     }
     if (fetching->offset < fetching->size) {
-        sr_write_behind_begin(&fetching->behind, fetching->fd, fetching->offset);
+        sr_write_behind_begin(&fetching->behind, fetching->fd, fetching->offset, true);
         status = get_rest(fetching, err);
     }
     if (status == SR_OK && rename(part, path) != 0) {

@@ -25,8 +25,8 @@
 
 struct sr_fetch {
     struct sr_target *target;
-    const char *dir; /* must exist; nobody else's */
-    bool can_wait;   /* others use its disk: nothing of what is written stays in memory */
+    const char *dir;             /* must exist; nobody else's */
+    bool can_wait;               /* others use its disk (base/write_behind.h) */
     const atomic_bool *stopping; /* NULL: never. Set from any thread: SR_CLOSED, soon */
     /* Called now and then: of @manifest, so many bytes are there. NULL: nobody asks. */
     void (*progress)(void *arg, const struct sr_manifest *manifest, uint64_t bytes);
