@@ -22,5 +22,6 @@ int command_move_leader(int argc, char **argv);
 int command_restore(int argc, char **argv);
 int command_snapshot(int argc, char **argv);
 int command_drill(int argc, char **argv);
+int command_verify(int argc, char **argv);
 
 #endif

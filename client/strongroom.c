@@ -25,6 +25,8 @@ static void print_help(FILE *out)
         "  restore      make a new cluster of what one has shipped off-site\n"
         "  snapshot     what has been shipped off-site; ship a snapshot now\n"
         "  drill        show, with a recovery key, that what has been shipped can be restored\n"
+        "  verify       read all that has been shipped, and say what of it is not as it was "
+        "signed\n"
         "  check        read and authenticate everything that a stopped node holds\n"
         "  version      print the version\n"
         "\n"
@@ -62,9 +64,9 @@ static const struct {
     {"rebuild", command_rebuild},   {"recover", command_recover},
     {"check", command_check},       {"move-leader", command_move_leader},
     {"snapshot", command_snapshot}, {"drill", command_drill},
-    {"restore", command_restore},   {"--version", command_version},
-    {"--help", command_help},       {"-h", command_help},
-    {"help", command_help},
+    {"restore", command_restore},   {"verify", command_verify},
+    {"--version", command_version}, {"--help", command_help},
+    {"-h", command_help},           {"help", command_help},
 };
 
 int main(int argc, char **argv)

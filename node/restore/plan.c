@@ -401,7 +401,7 @@ bool sr_plan_stops_within(const struct sr_plan *plan)
            (plan->until_ms != 0 && sr_plan_time(last) > plan->until_ms);
 }
 
-static bool opens(const struct sr_manifest *manifest, const struct sr_recovery_public *key)
+bool sr_plan_opens(const struct sr_manifest *manifest, const struct sr_recovery_public *key)
 {
     const Strongroom__Manifest *said = manifest->said;
     for (size_t i = 0; i < said->n_recovery_key_ids; i++) {
@@ -425,7 +425,7 @@ int sr_plan_check_key(const struct sr_plan *plan, const struct sr_recovery_publi
     char others[SR_RECOVERY_KEYS_MAX * (2 * SR_KEY_ID_BYTES + 2)] = "";
     for (size_t i = 0; i < plan->step_count; i++) {
         const Strongroom__Manifest *said = plan->steps[i]->said;
-        if (opens(plan->steps[i], key)) {
+        if (sr_plan_opens(plan->steps[i], key)) {
             continue;
         }
         for (size_t k = 0; k < said->n_recovery_key_ids && k < SR_RECOVERY_KEYS_MAX; k++) {

@@ -86,6 +86,7 @@ struct sr_plan {
     char *notes[SR_PLAN_NOTES_MAX];
     size_t note_count;
     size_t notes_lost; /* there was no room for so many more */
+    size_t left_out;   /* with salvage: manifests that were refused */
 };
 
 /* Look at @target. @ret is to be freed with sr_plan_free in any case, also when this fails: then
@@ -110,6 +111,8 @@ bool sr_plan_stops_within(const struct sr_plan *plan);
 
 /* When the last of an archive was written, at the latest; 0: not known. */
 uint64_t sr_plan_time(const struct sr_manifest *manifest);
+/* Whether @key opens the archive of @manifest, by what that says. */
+bool sr_plan_opens(const struct sr_manifest *manifest, const struct sr_recovery_public *key);
 /* Whether @key opens all steps, by what the manifests say. SR_KEY says which keys would. */
 int sr_plan_check_key(const struct sr_plan *plan, const struct sr_recovery_public *key,
                       struct sr_err *err);

@@ -25,6 +25,9 @@ void sr_plan_note(struct sr_plan *plan, const char *format, ...)
 
 /* plan_list.c: what is there, by names, and which cluster is meant. */
 int sr_plan_list(struct sr_planning *planning, struct sr_err *err);
+/* Say what the newest one of @chain names and is not there, if anything. */
+void sr_plan_note_missing(struct sr_plan *plan, enum sr_archive_kind kind,
+                          const struct sr_manifest_chain *chain);
 /* The chain of @list: leaves in front those that may be used, and says how many. @from: of the
  * first of the list, whether there are older ones that were not opened. */
 int sr_plan_chain(struct sr_planning *planning, struct sr_manifest **list, size_t count,

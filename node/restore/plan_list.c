@@ -143,6 +143,19 @@ int sr_plan_list(struct sr_planning *planning, struct sr_err *err)
 
 /* ---- The chain ---- */
 
+void sr_plan_note_missing(struct sr_plan *plan, enum sr_archive_kind kind,
+                          const struct sr_manifest_chain *chain)
+{
+    if (chain->missing > 0) {
+        sr_plan_note(plan,
+                     "%zu of %s %s named by the newest one %s not there any more, the newest of "
+                     "them %" PRIu64 ": pruned since, or taken away",
+                     chain->missing, kind == SR_ARCHIVE_FULL ? "snapshot" : "changes",
+                     chain->missing == 1 ? "that is" : "that are",
+                     chain->missing == 1 ? "is" : "are", chain->missing_sequence);
+    }
+}
+
 int sr_plan_chain(struct sr_planning *planning, struct sr_manifest **list, size_t count,
                   bool has_older, size_t *ret_count, struct sr_err *err)
 {
@@ -158,13 +171,8 @@ int sr_plan_chain(struct sr_planning *planning, struct sr_manifest **list, size_
     if (status != SR_OK) {
         return sr_err_set(err, status, "%s: %s", sr_target_title(planning->target), local.text);
     }
-    const char *kind = list[0]->said->kind == SR_ARCHIVE_FULL ? "snapshot" : "changes";
-    if (chain.missing > 0 && !has_older) {
-        sr_plan_note(plan,
-                     "%zu of %s %s named by the newest one %s not there any more, the newest of "
-                     "them %" PRIu64 ": pruned since, or taken away",
-                     chain.missing, kind, chain.missing == 1 ? "that is" : "that are",
-                     chain.missing == 1 ? "is" : "are", chain.missing_sequence);
+    if (!has_older) {
+        sr_plan_note_missing(plan, (enum sr_archive_kind)list[0]->said->kind, &chain);
     }
     for (size_t i = chain.count; i < count; i++) {
         sr_plan_note(plan, "%s is not used: another member has shipped in its place",

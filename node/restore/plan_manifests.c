@@ -106,6 +106,7 @@ static int judge(struct sr_planning *planning, const struct sr_object_parts *par
     }
     if (planning->wish->salvage && is_refusal(status)) {
         sr_plan_note(planning->plan, "left out: %s", local.text);
+        planning->plan->left_out++;
         return SR_OK;
     }
     return status == SR_OK ? SR_OK : sr_err_set(err, status, "%s", local.text);

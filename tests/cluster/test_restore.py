@@ -316,3 +316,42 @@ def test_what_is_wrong_is_refused_and_nothing_is_made(shipped):
     assert result.returncode == 0, result.stderr
     assert "truncated: " in result.stderr and "left out: what belongs to" in result.stdout
     assert f"revision {revision - 1}, written at" in result.stdout
+
+
+def test_all_that_is_there_is_verified(shipped):
+    """Where it lies, beside the nodes that go on shipping."""
+    write(shipped.cluster, 0, 20)
+    shipped.wait_shipped()
+
+    def verify(*options, key=shipped.key, url=shipped.url):
+        keys = ["--recovery-key", key] if key else []
+        return subprocess.run([str(word) for word in (
+            STRONGROOM, "verify", "--from", url, *keys, *options)],
+            capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+    result = verify()
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "good snapshot 1: revision " in result.stdout and "BAD" not in result.stdout
+    assert re.search(r"signed by    SHA256:[0-9a-f]{64}\n", result.stdout)
+    result = verify(key=None)
+    assert result.returncode == 0 and "nothing was looked into" in result.stdout
+    archive = sorted(shipped.target.glob("*/changes/*.sra"))[0]
+    good = archive.read_bytes()
+    archive.write_bytes(good[:-1])
+    for key in (shipped.key, None):
+        result = verify(key=key)
+        assert result.returncode == 1 and "NOT ALL IS AS IT SHOULD BE: 1 fault" in result.stderr
+        assert re.search(rf"BAD  \S+/{archive.name}: truncated: ", result.stdout), result.stdout
+        assert "good snapshot 1: revision " in result.stdout
+    archive.write_bytes(good)
+    assert verify("--known", 1000000).returncode == 1
+    for words, code, sentence in (
+            (("--known", "0"), 2, "--known 0: a number from 1 to"),
+            (("--parallel", "33"), 2, "--parallel 33: a number from 1 to 32"),
+            (("more",), 2, "takes options only"),
+            (("--cluster", "00000000000000aa"), 1, "there is nothing of cluster 00000000000000aa"),
+            (("--signed-by", "SHA256:" + "ab" * 32), 1, "NOT ALL IS AS IT SHOULD BE")):
+        result = verify(*words)
+        assert (result.returncode, sentence in result.stderr) == (code, True), result.stderr
+    result = verify(url=f"file://{shipped.path}/missing")
+    assert result.returncode == 1 and "No such file" in result.stderr
