@@ -202,8 +202,8 @@ static int verify(struct arguments *arguments, struct sr_err *err)
     if (status == SR_INVALID && verified.plan->cluster_count > 1) {
         sr_err_prefix(err, "--cluster ID is needed");
     } else if (status == SR_OK && verified.faults > 0) {
-        status = sr_err_set(err, SR_CORRUPT, "NOT ALL IS AS IT SHOULD BE: %" PRIu64 " faults",
-                            verified.faults);
+        status = sr_err_set(err, SR_CORRUPT, "NOT ALL IS AS IT SHOULD BE: %" PRIu64 " %s",
+                            verified.faults, verified.faults == 1 ? "fault" : "faults");
     }
     sr_plan_free(verified.plan);
     return status;

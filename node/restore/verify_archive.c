@@ -12,11 +12,12 @@ struct stream {
     const struct sr_manifest *manifest;
     const atomic_bool *stopping;
     uint8_t *group;
-    size_t room;     /* of the group that is fetched */
-    size_t have;     /* of it, so many bytes */
-    size_t at;       /* so many have been given out */
-    uint64_t offset; /* where it begins */
-    size_t number;   /* of the next one */
+    size_t room;       /* of the group that is fetched */
+    size_t have;       /* of it, so many bytes */
+    size_t at;         /* so many have been given out */
+    uint64_t offset;   /* where it begins */
+    size_t number;     /* of the next one */
+    struct sr_err err; /* of what could not be read */
 };
 
 static const uint8_t no_hash[SR_MANIFEST_HASH_BYTES];
@@ -118,7 +119,7 @@ static int get(void *arg, void *data, size_t size, size_t *ret_size, struct sr_e
         stream->have = 0;
         stream->at = 0;
         if (stream->offset < stream->manifest->said->size) {
-            status = next_group(stream, err);
+            status = next_group(stream, &stream->err);
         }
     }
     size_t left = stream->have - stream->at;
@@ -128,7 +129,7 @@ static int get(void *arg, void *data, size_t size, size_t *ret_size, struct sr_e
         stream->at += size;
     }
     *ret_size = size;
-    return status;
+    return status == SR_OK ? SR_OK : sr_err_set(err, status, "%s", stream->err.text);
 }
 
 static int compare_bytes(struct stream *stream, struct sr_err *err)
@@ -150,6 +151,9 @@ static int read_records(struct stream *stream, const struct sr_recovery_private 
     const struct sr_archive_source source = {.get = get, .arg = stream};
     struct sr_archive_info info;
     int status = sr_archive_verify(&source, &keys, &info, err);
+    if (stream->err.status != SR_OK) { /* in words that do not depend on who read it */
+        return sr_err_set(err, stream->err.status, "%s", stream->err.text);
+    }
     return status == SR_OK ? sr_manifest_check_info(stream->manifest, &info, err) : status;
 }
 

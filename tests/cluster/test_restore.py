@@ -322,6 +322,8 @@ def test_all_that_is_there_is_verified(shipped):
     """Where it lies, beside the nodes that go on shipping."""
     write(shipped.cluster, 0, 20)
     shipped.wait_shipped()
+    shipped.cluster.put("k/last", "1")
+    shipped.wait_shipped()
 
     def verify(*options, key=shipped.key, url=shipped.url):
         keys = ["--recovery-key", key] if key else []
