@@ -85,22 +85,26 @@ def join(cluster, node, first):
     cluster.nodes.append(node)
 
 
-def restore_at(ruins, node, place, at):
+def by_hand(ruins, command, *options):
     """Beside everything else, by somebody with the key, credentials and no old configuration."""
     ceph = ruins.fleet.s3.ceph
     done = subprocess.run(
-        [STRONGROOM, "restore", "--from", ruins.fleet.s3.url, "--endpoint", ceph.endpoint,
+        [STRONGROOM, command, "--from", ruins.fleet.s3.url, "--endpoint", ceph.endpoint,
          "--region", REGION, "--ca-file", ceph.ca,
          "--credentials-file", ruins.fleet.path / "credentials",
-         "--recovery-key", ruins.spare_key, "--cluster", ruins.cluster_id,
-         "--config", node.config_path, "--to", place, "--at", str(at)],
+         "--recovery-key", ruins.spare_key, "--cluster", ruins.cluster_id, *options],
         capture_output=True, text=True, timeout=2 * PATIENCE_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def restore_at(ruins, node, place, at):
+    said = by_hand(ruins, "restore", "--config", node.config_path, "--to", place, "--at", str(at))
     node.data_dir = place
     node.write_config()
     node.start()
     node.cluster.wait_ready()
-    return number_in(r"revision (\d+), written at", done.stdout)
+    return number_in(r"revision (\d+), written at", said)
 
 
 def test_the_runbook(ruins, record_property):
@@ -168,6 +172,14 @@ def test_to_stop_earlier(ruins, tmp_path):
             node.kill()
     finally:
         apart.close()
+
+
+def test_all_of_it_is_as_it_was_signed(ruins):
+    """Also by somebody else's tool: there are as many objects as are said to be good."""
+    said = by_hand(ruins, "verify")
+    kinds = [ruins.part(name, 1) for name in ruins.objects if name.endswith(".sra")]
+    assert number_in(r"good +(\d+) snapshots", said) == kinds.count("snapshots") > 0
+    assert number_in(r"changes in (\d+) pieces: ", said) == kinds.count("changes") > 0
 
 
 def test_the_journal_sees_what_is_wrong():
