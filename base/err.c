@@ -9,6 +9,10 @@
 
 #include "base/check.h"
 
+#undef sr_err_set /* what the analyzer is told of them */
+#undef sr_err_errno
+#undef sr_err_prefix
+
 const char *sr_status_text(int status)
 {
     static const char *const texts[] = {

@@ -127,12 +127,9 @@ static struct curl_slist *make_headers(unsigned timeout_ms)
     char timeout[64];
     /* Our own patience is a little more, so that the server's answer is what we see. */
     snprintf(timeout, sizeof(timeout), "grpc-timeout: %um", timeout_ms);
-    const char *const lines[] = {"content-type: application/grpc",
-                                 "te: trailers",
-                                 timeout,
-                                 "user-agent: strongroom/" STRONGROOM_VERSION,
-                                 "expect:",
-                                 "accept:"};
+    static const char agent[] = "user-agent: strongroom/" STRONGROOM_VERSION;
+    const char *const lines[] = {
+        "content-type: application/grpc", "te: trailers", timeout, agent, "expect:", "accept:"};
     struct curl_slist *list = NULL;
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
         struct curl_slist *longer = curl_slist_append(list, lines[i]);

@@ -104,6 +104,12 @@ static int print_private(const char *text, struct sr_err *err)
     return SR_OK;
 }
 
+/* There is room for it. */
+static void end_line(char *text)
+{
+    memcpy(text + strlen(text), "\n", 2);
+}
+
 static int make_texts(struct recovery_texts *texts, struct sr_err *err)
 {
     struct sr_recovery_private *key = NULL;
@@ -114,8 +120,8 @@ static int make_texts(struct recovery_texts *texts, struct sr_err *err)
     sr_recovery_private_format(key, texts->private_half);
     sr_recovery_public_format(&key->public_half, texts->public_half);
     sr_recovery_private_free(key);
-    strcat(texts->private_half, "\n"); /* there is room for one */
-    strcat(texts->public_half, "\n");
+    end_line(texts->private_half);
+    end_line(texts->public_half);
     return SR_OK;
 }
 

@@ -258,12 +258,14 @@ static int look(struct restore *restore)
     source_wish(&restore->source, &restore->wish);
     fprintf(stderr, "strongroom restore: reading the manifests at %s\n",
             sr_target_title(restore->targets[0]));
-    int status = sr_plan_make_with(targets_of(restore), &restore->wish, &restore->plan, err);
-    restore_print_plan(restore->plan);
+    struct sr_plan *plan = NULL;
+    int status = sr_plan_make_with(targets_of(restore), &restore->wish, &plan, err);
+    restore->plan = plan;
+    restore_print_plan(plan);
     if (status == SR_OK && restore->key != NULL) {
-        status = sr_plan_check_key(restore->plan, &restore->key->public_half, err);
+        status = sr_plan_check_key(plan, &restore->key->public_half, err);
     }
-    if (status == SR_INVALID && restore->plan->cluster_count > 1) {
+    if (status == SR_INVALID && plan->cluster_count > 1) {
         sr_err_prefix(err, "--cluster ID is needed");
     }
     if (status == SR_CORRUPT) {

@@ -23,7 +23,6 @@ unsigned sr_founders_sort(const struct sr_config *config,
     for (unsigned i = 0; i < count; i++) {
         sorted[i] = &config->cluster.members[i];
     }
-    /* The elements are pointers. NOLINTNEXTLINE(bugprone-sizeof-expression) */
     qsort(sorted, count, sizeof(sorted[0]), compare_ids);
     return count;
 }

@@ -208,6 +208,7 @@ static int next_piece(struct sr_archive_reader *reader, struct sr_err *err)
 /* ---- The stream ---- */
 
 /* Decompress what fits; *ret_size tells how much it was. Nothing: the frame has ended. */
+/* zstd writes there. NOLINTNEXTLINE(readability-non-const-parameter) */
 static int pull_some(struct sr_archive_reader *reader, uint8_t *out, size_t size, size_t *ret_size,
                      struct sr_err *err)
 {

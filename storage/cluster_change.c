@@ -23,7 +23,13 @@ struct draft {
     bool changed;
 };
 
-static void draft_init(struct draft *draft, const Strongroom__ClusterRecord *record)
+/* Arrays of protobuf-c are NULL when they are empty. */
+static void copy_list(void *to, const void *from, size_t size)
+{
+    memmove(to, size > 0 ? from : to, size);
+}
+
+static void draft_init(struct draft *draft, const Strongroom__ClusterRecord *record, uint64_t index)
 {
     sr_check(record->n_members <= SR_MEMBERS_MAX && record->n_removed <= SR_REMOVED_MAX &&
              record->n_alarms <= SR_ALARMS_MAX);
@@ -31,15 +37,12 @@ static void draft_init(struct draft *draft, const Strongroom__ClusterRecord *rec
     draft->record.members = draft->members;
     draft->record.alarms = draft->alarms;
     draft->record.removed = draft->removed;
-    for (size_t i = 0; i < record->n_members; i++) {
-        draft->members[i] = record->members[i];
-    }
-    for (size_t i = 0; i < record->n_alarms; i++) {
-        draft->alarms[i] = record->alarms[i];
-    }
-    for (size_t i = 0; i < record->n_removed; i++) {
-        draft->removed[i] = record->removed[i];
-    }
+    copy_list(draft->members, record->members, record->n_members * sizeof(draft->members[0]));
+    copy_list(draft->alarms, record->alarms, record->n_alarms * sizeof(draft->alarms[0]));
+    copy_list(draft->removed, record->removed, record->n_removed * sizeof(draft->removed[0]));
+    strongroom__member_record__init(&draft->member);
+    strongroom__alarm_record__init(&draft->alarm);
+    draft->index = index;
     draft->changed = false;
 }
 
@@ -426,8 +429,8 @@ enum sr_api_error sr_cluster_change(const Strongroom__ClusterRecord *record,
         change->change_case != STRONGROOM__CLUSTER_CHANGE__CHANGE_CHECK) {
         return SR_API_CLUSTER_UNKNOWN;
     }
-    struct draft draft = {.index = index};
-    draft_init(&draft, record);
+    struct draft draft;
+    draft_init(&draft, record, index);
     enum sr_api_error error = change_draft(&draft, change);
     if (error == SR_API_NONE && draft.changed) {
         draft.record.epoch++;

@@ -387,7 +387,7 @@ int sr_image_reader_next(struct sr_image_reader *reader, struct sr_image_chunk *
 int sr_image_scrub(struct sr_store *store, uint64_t *ret_bytes, struct sr_err *err)
 {
     struct sr_image_reader *reader = NULL;
-    struct sr_image_chunk chunk;
+    struct sr_image_chunk chunk = {0};
     int rc = sr_image_reader_open(store, &reader, err);
 
     *ret_bytes = 0;

@@ -245,7 +245,7 @@ int sr_manifest_chain_check(struct sr_manifest **list, size_t count, struct sr_m
     if (count == 0) {
         return sr_err_set(err, SR_NOT_FOUND, "there is no manifest");
     }
-    qsort(list, count, sizeof(*list), by_sequence); /* NOLINT(bugprone-sizeof-expression) */
+    qsort(list, count, sizeof(*list), by_sequence);
     int rc = check_family(&chain, err);
     if (rc != SR_OK) {
         return rc;

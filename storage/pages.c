@@ -37,7 +37,7 @@ struct node {
     const uint8_t *data;
 };
 
-static int walk_page(struct walk *walk, uint64_t page, unsigned level, struct sr_err *err);
+static int walk_page(struct walk *walk, uint64_t number, unsigned level, struct sr_err *err);
 
 /* ---- One page ---- */
 

@@ -56,9 +56,9 @@ int sr_requests_find(struct sr_store *store, const struct sr_request_name *name,
 void sr_requests_remember(struct sr_store *store, const struct sr_request_name *name,
                           const struct sr_outcome *outcome, bool without_body);
 
-/* Remember @item, which changes put on top of a state bring, under the next number, unless its name
+/* Remember @from, which changes put on top of a state bring, under the next number, unless its name
  * is remembered already: a copy. SR_CORRUPT. */
-int sr_requests_adopt(struct sr_store *store, const struct sr_remembered *item, struct sr_err *err);
+int sr_requests_adopt(struct sr_store *store, const struct sr_remembered *from, struct sr_err *err);
 
 /* How many are remembered. */
 size_t sr_requests_count(const struct sr_store *store);

@@ -117,9 +117,9 @@ int sr_requests_write(struct sr_store *store, MDB_txn *txn, struct sr_remembered
 /* Release a list that is durable, or that nobody needs any more. Called once for each list, by
  * the flush thread or at close. NULL is fine. */
 void sr_requests_release(struct sr_remembered *list);
-/* Remember @item, which a state that is being staged brings: a copy. The first one says where the
+/* Remember @from, which a state that is being staged brings: a copy. The first one says where the
  * numbers begin; SR_CORRUPT when it does not follow. */
-int sr_requests_import(struct sr_store *store, const struct sr_remembered *item,
+int sr_requests_import(struct sr_store *store, const struct sr_remembered *from,
                        struct sr_err *err);
 void sr_requests_free(struct sr_requests *requests); /* at close; NULL is fine */
 

@@ -142,7 +142,6 @@ static void describe_founders(struct sr_steward_loop *loop)
         to->voter = true;
         loop->pointers[i] = to;
     }
-    /* The elements are pointers. NOLINTNEXTLINE(bugprone-sizeof-expression) */
     qsort(loop->pointers, loop->founders.n_members, sizeof(loop->pointers[0]), compare_ids);
 }
 

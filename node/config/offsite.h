@@ -64,9 +64,9 @@ struct sr_config_offsite {
     } retention;
 };
 
-/* What to open @target with; texts are borrowed from the configuration. */
+/* What to open target @from with; texts are borrowed from the configuration. */
 struct sr_target_config sr_config_target_of(const struct sr_config_offsite *offsite,
-                                            const struct sr_config_target *target);
+                                            const struct sr_config_target *from);
 
 /* "HH:MM" as seconds after midnight; -1: it is not such a text. */
 int sr_config_time_of_day(const char *text);

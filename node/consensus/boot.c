@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "base/check.h"
 #include "node/consensus/internal.h"
 
 static void configuration_of(const struct sr_core_options *options,
@@ -192,6 +193,7 @@ static int load_manifest(struct sr_core *core, struct sr_err *err)
 /* The configuration that libraft will start with. */
 static const struct raft_buffer *last_configuration(const struct sr_core *core)
 {
+    sr_check(core->boot.count == 0 || core->boot.entries != NULL);
     for (size_t i = core->boot.count; i > 0; i--) {
         if (core->boot.entries[i - 1].type == RAFT_CHANGE) {
             return &core->boot.entries[i - 1].buf;

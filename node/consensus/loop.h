@@ -95,9 +95,9 @@ void sr_consensus_record_init(struct sr_consensus *consensus,
 void sr_consensus_record_sync(struct sr_consensus *consensus);
 /* Tell @member the record as applied. */
 void sr_consensus_record_tell(struct sr_consensus *consensus, uint64_t member);
-/* Another member has @record. */
+/* Another member has @from. */
 void sr_consensus_record_heard(struct sr_consensus *consensus,
-                               const Strongroom__ClusterRecord *record);
+                               const Strongroom__ClusterRecord *from);
 void sr_consensus_record_close(struct sr_consensus *consensus);
 
 /* hashes.c, on the loop */

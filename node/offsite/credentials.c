@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -60,7 +61,7 @@ static int take(char *out, size_t size_max, const char *name, struct sr_err *err
     if (value != NULL && strlen(value) >= size_max) {
         return sr_err_set(err, SR_INVALID, "%s is too long", name);
     }
-    strcpy(out, value == NULL ? "" : value);
+    (void)snprintf(out, size_max, "%s", value == NULL ? "" : value);
     return SR_OK;
 }
 

@@ -5,7 +5,7 @@
  */
 #include <ctype.h>
 #include <stdbool.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
@@ -153,13 +153,14 @@ static char unescape(struct sr_reader *in)
     if (escaped == 'u') {
         struct sr_bytes digits = sr_read_bytes(in, 4);
         char text[5] = {0};
-        unsigned value = 0;
         if (digits.size == 4) {
             memcpy(text, digits.data, 4);
         }
-        return sscanf(text, "%4x", &value) == 1 && value > 0 && value < 0x7f ? (char)value : 0;
+        bool is_number = strspn(text, "0123456789abcdefABCDEF") == 4;
+        unsigned long value = is_number ? strtoul(text, NULL, 16) : 0;
+        return (char)(value < 0x7f ? value : 0);
     }
-    return escaped != 0 && strchr(from, escaped) != NULL ? (char)escaped : 0;
+    return (char)(escaped != 0 && strchr(from, escaped) != NULL ? escaped : 0);
 }
 
 /* A string into @out, @size_max bytes of it. */

@@ -9,9 +9,12 @@
  */
 #include "node/offsite/http.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
@@ -118,6 +121,31 @@ static bool take_header(const char *line, size_t line_size, const char *name, ch
     return true;
 }
 
+/* The number that *text begins with, and *text behind it; false: there is none. */
+static bool take_number(const char **text, uint64_t *ret)
+{
+    char *end = NULL;
+    if (**text < '0' || **text > '9') {
+        return false;
+    }
+    errno = 0;
+    *ret = strtoull(*text, &end, 10);
+    *text = end;
+    return errno == 0;
+}
+
+/* "bytes BEGIN-END/TOTAL" */
+static bool take_range(const char *text, uint64_t *ret_begin, uint64_t *ret_total)
+{
+    uint64_t end = 0;
+    if (strncmp(text, "bytes ", 6) != 0) {
+        return false;
+    }
+    text += 6;
+    return take_number(&text, ret_begin) && *text++ == '-' && take_number(&text, &end) &&
+           *text++ == '/' && take_number(&text, ret_total);
+}
+
 static uint64_t time_of(const char *text)
 {
     struct tm when = {0};
@@ -142,7 +170,8 @@ static void clean_region(char *region)
 static void take_value(struct sr_http_answer *answer, const char *line, size_t size)
 {
     char value[SR_HTTP_VALUE_MAX];
-    unsigned long long begin = 0, total = 0;
+    const char *text = value;
+    uint64_t begin = 0, number = 0;
     if (take_header(line, size, "etag", answer->etag, sizeof(answer->etag)) ||
         take_header(line, size, "x-amz-version-id", answer->version, sizeof(answer->version))) {
         return;
@@ -152,17 +181,16 @@ static void take_value(struct sr_http_answer *answer, const char *line, size_t s
         return;
     }
     if (take_header(line, size, "content-length", value, sizeof(value))) {
-        answer->has_length = sscanf(value, "%llu", &total) == 1;
-        answer->length = total;
+        answer->has_length = take_number(&text, &answer->length);
     } else if (take_header(line, size, "content-range", value, sizeof(value))) {
-        if (sscanf(value, "bytes %llu-%*u/%llu", &begin, &total) == 2) {
+        if (take_range(value, &begin, &number)) {
             answer->range_begin = begin;
-            answer->range_total = total;
+            answer->range_total = number;
         }
     } else if (take_header(line, size, "retry-after", value, sizeof(value))) {
-        if (sscanf(value, "%u", &answer->retry_after_s) != 1) {
-            answer->retry_after_s = 0; /* a date: our own patience will do */
-        }
+        /* A date: our own patience will do. */
+        bool is_number = take_number(&text, &number) && number <= UINT_MAX;
+        answer->retry_after_s = is_number ? (unsigned)number : 0;
     } else if (take_header(line, size, "last-modified", value, sizeof(value))) {
         answer->modified_ms = time_of(value);
     } else if (take_header(line, size, "x-amz-object-lock-retain-until-date", value,

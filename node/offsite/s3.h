@@ -124,9 +124,9 @@ int sr_s3_clean(struct sr_target *target, const char *prefix, uint64_t before_ms
 int sr_s3_put_begin(struct sr_target *target, const char *name,
                     const struct sr_target_put_options *options, struct sr_target_put **ret,
                     struct sr_err *err);
-int sr_s3_put_write(struct sr_target_put *put, const void *data, size_t size, struct sr_err *err);
-int sr_s3_put_finish(struct sr_target_put *put, struct sr_target_object *ret, struct sr_err *err);
-void sr_s3_put_abort(struct sr_target_put *put);
+int sr_s3_put_write(struct sr_target_put *base, const void *data, size_t size, struct sr_err *err);
+int sr_s3_put_finish(struct sr_target_put *base, struct sr_target_object *ret, struct sr_err *err);
+void sr_s3_put_abort(struct sr_target_put *base);
 
 /* Remove all versions of @name, delete markers included. @ret_count: how many there were. */
 int sr_s3_remove_versions(struct sr_s3 *s3, const char *name, size_t *ret_count,

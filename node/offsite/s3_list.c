@@ -4,6 +4,7 @@
  * read whole before anything is done about it.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -64,14 +65,13 @@ static uint64_t time_of(const char *text)
 
 static void on_field(struct entry *entry, const char *name, const char *text)
 {
-    unsigned long long size = 0;
     if (strcmp(name, "Key") == 0) {
         sr_free(entry->key);
         entry->key = sr_strdup(text);
     } else if (strcmp(name, "VersionId") == 0 || strcmp(name, "UploadId") == 0) {
         snprintf(entry->id, sizeof(entry->id), "%s", text);
-    } else if (strcmp(name, "Size") == 0 && sscanf(text, "%llu", &size) == 1) {
-        entry->size = size;
+    } else if (strcmp(name, "Size") == 0 && text[0] >= '0' && text[0] <= '9') {
+        entry->size = strtoull(text, NULL, 10);
     } else if (strcmp(name, "LastModified") == 0 || strcmp(name, "Initiated") == 0) {
         entry->when_ms = time_of(text);
     }
@@ -171,9 +171,10 @@ static int give(const struct sr_s3 *s3, const struct page *page, const char *pre
 
 static char *full_prefix(const struct sr_s3 *s3, const char *prefix)
 {
-    char *out = sr_alloc(strlen(s3->prefix) + strlen(prefix) + 1);
-    strcpy(out, s3->prefix);
-    return strcat(out, prefix);
+    size_t size = strlen(s3->prefix) + strlen(prefix) + 1;
+    char *out = sr_alloc(size);
+    (void)snprintf(out, size, "%s%s", s3->prefix, prefix);
+    return out;
 }
 
 int sr_s3_list(struct sr_target *target, const char *prefix, sr_target_each_cb each, void *arg,

@@ -166,7 +166,6 @@ static int put_manifest(struct sr_shipment *shipment, const struct sr_archive_di
         sr_offsite_chain(shipment->record, shipment->config->name, shipment->kind);
     size_t entries = shipment->record->n_entry + 1;
     Strongroom__ManifestLink *links = sr_zalloc(entries * sizeof(*links));
-    /* The elements are pointers. NOLINTNEXTLINE(bugprone-sizeof-expression) */
     Strongroom__ManifestLink **pointers = sr_zalloc(entries * sizeof(*pointers));
     struct sr_manifest_draft draft;
     struct sr_buf file = {0};

@@ -46,7 +46,7 @@ int sr_fetch_path(const struct sr_fetch *fetch, const struct sr_manifest *manife
         return sr_err_set(err, SR_INVALID, "%s: too long a path", fetch->dir);
     }
     for (char *at = ret_path + strlen(fetch->dir) + 1; *at != '\0'; at++) {
-        *at = *at == '/' ? '-' : *at;
+        *at = (char)(*at == '/' ? '-' : *at);
     }
     return SR_OK;
 }

@@ -30,6 +30,7 @@ static void reply_member(struct sr_service *service, struct sr_call *call, uint6
     }
     *slot = &described;
     service_reply(service, call, 0, response);
+    *slot = NULL;
     strongroom__cluster_record__free_unpacked(record, NULL);
 }
 
