@@ -56,11 +56,13 @@ int sr_archive_header_unpack(const uint8_t *data, struct sr_archive_header *ret,
 
     header.compatible = sr_read_u32(&reader);
     incompatible = sr_read_u32(&reader);
-    if (!sr_bytes_equal(magic, (struct sr_bytes){(const uint8_t *)MAGIC, MAGIC_BYTES}))
+    if (!sr_bytes_equal(magic, (struct sr_bytes){(const uint8_t *)MAGIC, MAGIC_BYTES})) {
         return sr_err_set(err, SR_CORRUPT, "no header of an archive");
-    if (format != SR_ARCHIVE_FORMAT || incompatible != 0)
+    }
+    if (format != SR_ARCHIVE_FORMAT || incompatible != 0) {
         return sr_err_set(err, SR_FORMAT, "an archive of format %u, features 0x%x",
                           (unsigned)format, (unsigned)incompatible);
+    }
     header.kind = (enum sr_archive_kind)sr_read_u32(&reader);
     header.cluster_id = sr_read_u64(&reader);
     sr_read_copy(&reader, header.id, sizeof(header.id));
@@ -70,8 +72,9 @@ int sr_archive_header_unpack(const uint8_t *data, struct sr_archive_header *ret,
     header.term = sr_read_u64(&reader);
     (void)sr_read_bytes(&reader, SR_SALT_BYTES);
     *ret_wrapped_size = sr_read_u32(&reader);
-    if (!is_possible(&header) || *ret_wrapped_size > SR_ARCHIVE_WRAPPED_BYTES_MAX)
+    if (!is_possible(&header) || *ret_wrapped_size > SR_ARCHIVE_WRAPPED_BYTES_MAX) {
         return sr_err_set(err, SR_CORRUPT, "impossible header");
+    }
     *ret = header;
     return SR_OK;
 }
@@ -81,8 +84,9 @@ int sr_archive_peek(const void *data, size_t size, struct sr_archive_header *ret
 {
     uint32_t wrapped_size;
 
-    if (size < SR_ARCHIVE_HEADER_BYTES)
+    if (size < SR_ARCHIVE_HEADER_BYTES) {
         return sr_err_set(err, SR_CORRUPT, "it is cut: %zu bytes", size);
+    }
     return sr_archive_header_unpack(data, ret, &wrapped_size, err);
 }
 
@@ -95,11 +99,13 @@ int sr_archive_seal_open(struct sr_archive_seal *seal, const uint8_t dek[SR_KEY_
     uint8_t key[SR_KEY_BYTES];
     int rc;
 
-    if (EVP_Digest(header.data, header.size, seal->header_hash, NULL, EVP_sha256(), NULL) != 1)
+    if (EVP_Digest(header.data, header.size, seal->header_hash, NULL, EVP_sha256(), NULL) != 1) {
         return sr_err_set(err, SR_CRYPTO, "SHA-256 failed");
+    }
     rc = sr_hkdf((struct sr_bytes){dek, SR_KEY_BYTES}, salt, sr_bytes_of(LABEL), key, err);
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         seal->sealer = sr_sealer_new(key);
+    }
     seal->piece = 0;
     sr_secret_wipe(key, sizeof(key));
     return rc;

@@ -50,8 +50,9 @@ static int make_header(const struct sr_archive_header *header, const struct sr_a
     sr_random_bytes(salt, sizeof(salt));
     sr_archive_header_pack(header, salt, out);
     rc = keys->wrap(keys->arg, dek, (struct sr_bytes){out->data, out->size}, &wrapped, err);
-    if (rc == SR_OK && wrapped.size > SR_ARCHIVE_WRAPPED_BYTES_MAX)
+    if (rc == SR_OK && wrapped.size > SR_ARCHIVE_WRAPPED_BYTES_MAX) {
         rc = sr_err_set(err, SR_LIMIT, "wrapped keys of %zu bytes", wrapped.size);
+    }
     sr_buf_append_u32(out, (uint32_t)wrapped.size);
     sr_buf_append(out, wrapped.data, wrapped.size);
     sr_buf_close(&wrapped);
@@ -69,12 +70,14 @@ static int begin(struct writer *writer, struct sr_archive_header *header,
     sr_random_bytes(header->id, sizeof(header->id));
     sr_archive_check_begin(&writer->check, header);
     rc = make_header(header, keys, dek, &packed, err);
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = sr_archive_seal_open(&writer->seal, dek, (struct sr_bytes){packed.data, packed.size},
                                   err);
+    }
     sr_secret_free(dek, SR_KEY_BYTES);
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = put(writer, packed.data, packed.size, err);
+    }
     sr_buf_close(&packed);
     return rc;
 }
@@ -87,8 +90,10 @@ static int writer_init(struct writer *writer, const struct sr_archive_options *o
     *writer = (struct writer){.sink = sink, .zstd = ZSTD_createCCtx()};
     if (writer->zstd == NULL ||
         ZSTD_isError(ZSTD_CCtx_setParameter(writer->zstd, ZSTD_c_compressionLevel, level)) ||
-        ZSTD_isError(ZSTD_CCtx_setParameter(writer->zstd, ZSTD_c_windowLog, SR_ARCHIVE_WINDOW_LOG)))
+        ZSTD_isError(
+            ZSTD_CCtx_setParameter(writer->zstd, ZSTD_c_windowLog, SR_ARCHIVE_WINDOW_LOG))) {
         return sr_err_set(err, SR_INTERNAL, "zstd does not take level %d", level);
+    }
     writer->piece = sr_alloc(PIECE_ROOM);
     return SR_OK;
 }
@@ -96,8 +101,9 @@ static int writer_init(struct writer *writer, const struct sr_archive_options *o
 static void writer_close(struct writer *writer)
 {
     ZSTD_freeCCtx(writer->zstd);
-    if (writer->piece != NULL)
+    if (writer->piece != NULL) {
         sr_secret_wipe(writer->piece, PIECE_ROOM);
+    }
     sr_free(writer->piece);
     sr_archive_seal_close(&writer->seal);
 }
@@ -110,8 +116,9 @@ static int put_piece(struct writer *writer, bool last, struct sr_err *err)
     int rc = sr_archive_piece_seal(&writer->seal, writer->piece, size, last, err);
 
     writer->filled = 0;
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return rc;
+    }
     return put(writer, writer->piece, SR_ARCHIVE_PREFIX_BYTES + size + SR_SEAL_TAG_BYTES, err);
 }
 
@@ -127,11 +134,13 @@ static int compress(struct writer *writer, const void *data, size_t size, ZSTD_E
         ZSTD_outBuffer out = {writer->piece + SR_ARCHIVE_PREFIX_BYTES, SR_ARCHIVE_PIECE_BYTES,
                               writer->filled};
         left = ZSTD_compressStream2(writer->zstd, &out, &in, how);
-        if (ZSTD_isError(left))
+        if (ZSTD_isError(left)) {
             return sr_err_set(err, SR_INTERNAL, "zstd: %s", ZSTD_getErrorName(left));
+        }
         writer->filled = out.pos;
-        if (out.pos == out.size && (how == ZSTD_e_continue || left > 0))
+        if (out.pos == out.size && (how == ZSTD_e_continue || left > 0)) {
             rc = put_piece(writer, false, err);
+        }
     } while (rc == SR_OK && (how == ZSTD_e_continue ? in.pos < in.size : left > 0));
     return rc;
 }
@@ -142,8 +151,9 @@ static int put_chunk(struct writer *writer, struct sr_bytes data, struct sr_err 
     int rc = sr_archive_check_chunk(&writer->check, data, err);
 
     sr_put_u32(size, (uint32_t)data.size);
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = compress(writer, size, sizeof(size), ZSTD_e_continue, err);
+    }
     return rc == SR_OK ? compress(writer, data.data, data.size, ZSTD_e_continue, err) : rc;
 }
 
@@ -152,8 +162,9 @@ static int end(struct writer *writer, struct sr_err *err)
     uint8_t bytes[4 + SR_IMAGE_HASH_BYTES] = {0};
     int rc;
 
-    if (!writer->check.ended)
+    if (!writer->check.ended) {
         return sr_err_set(err, SR_INTERNAL, "the stream has no end");
+    }
     memcpy(bytes + 4, writer->check.info.content, SR_IMAGE_HASH_BYTES);
     rc = compress(writer, bytes, sizeof(bytes), ZSTD_e_end, err);
     return rc == SR_OK ? put_piece(writer, true, err) : rc;
@@ -196,8 +207,9 @@ static int write_stream(struct writer *writer, const struct stream *stream, stru
 
     while (rc == SR_OK && !chunk.last) {
         rc = next_chunk(stream, &chunk, err);
-        if (rc == SR_OK)
+        if (rc == SR_OK) {
             rc = put_chunk(writer, chunk.data, err);
+        }
     }
     return rc == SR_OK ? end(writer, err) : rc;
 }
@@ -210,10 +222,12 @@ static int write_archive(const struct stream *stream, struct sr_archive_header *
     struct writer writer;
     int rc = writer_init(&writer, options, sink, err);
 
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = begin(&writer, header, options->keys, err);
-    if (rc == SR_OK)
+    }
+    if (rc == SR_OK) {
         rc = write_stream(&writer, stream, err);
+    }
     if (rc == SR_OK) {
         *ret = writer.check.info;
         ret->bytes = writer.bytes;
@@ -231,8 +245,9 @@ int sr_archive_write_full(struct sr_store *store, const struct sr_archive_option
     struct sr_image_info info;
     int rc = sr_image_reader_open_bare(store, &reader, err);
 
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return sr_err_prefix(err, "write an archive");
+    }
     sr_image_reader_info(reader, &info);
     header.cluster_id = store->options.cluster_id;
     header.revision = info.revision;
@@ -254,8 +269,9 @@ int sr_archive_write_changes(struct sr_store *store, int64_t since, int64_t unti
     int rc = sr_changes_reader_open(store, since, until_max, options->marks, options->mark_count,
                                     options->time_ms, &reader, err);
 
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return sr_err_prefix(err, "write an archive");
+    }
     sr_changes_reader_info(reader, &info);
     header.cluster_id = store->options.cluster_id;
     header.since = info.since;

@@ -34,11 +34,13 @@ static int check_start(struct sr_reader *reader, struct sr_err *err)
     (void)sr_read_u32(reader); /* compatible */
     incompatible = sr_read_u32(reader);
     if (reader->failed || kind != SR_CHANGES_HEADER ||
-        !sr_bytes_equal(magic, (struct sr_bytes){(const uint8_t *)MAGIC, MAGIC_BYTES}))
+        !sr_bytes_equal(magic, (struct sr_bytes){(const uint8_t *)MAGIC, MAGIC_BYTES})) {
         return sr_err_set(err, SR_CORRUPT, "no header of changes");
-    if (format != SR_CHANGES_FORMAT || incompatible != 0)
+    }
+    if (format != SR_CHANGES_FORMAT || incompatible != 0) {
         return sr_err_set(err, SR_FORMAT, "changes of format %u, features 0x%x", (unsigned)format,
                           (unsigned)incompatible);
+    }
     return SR_OK;
 }
 
@@ -51,8 +53,9 @@ int sr_changes_header_unpack(struct sr_bytes chunk, struct sr_changes_header *re
     uint8_t at_point;
     int rc = check_start(&reader, err);
 
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return rc;
+    }
     header.cluster_id = sr_read_u64(&reader);
     info->since = (int64_t)sr_read_u64(&reader);
     info->until = (int64_t)sr_read_u64(&reader);
@@ -64,8 +67,9 @@ int sr_changes_header_unpack(struct sr_bytes chunk, struct sr_changes_header *re
     sr_read_copy(&reader, info->state_hash, sizeof(info->state_hash));
     if (reader.failed || sr_reader_left(&reader) > 0 || at_point > 1 || info->since < 0 ||
         info->since >= info->until || info->until == INT64_MAX || info->index == 0 ||
-        info->compact_revision < -1 || info->compact_revision > info->until)
+        info->compact_revision < -1 || info->compact_revision > info->until) {
         return sr_err_set(err, SR_CORRUPT, "impossible header of changes");
+    }
     *ret = header;
     return SR_OK;
 }
@@ -84,7 +88,8 @@ int sr_changes_mark_unpack(struct sr_bytes chunk, struct sr_archive_mark *ret, s
     (void)sr_read_u8(&reader); /* its kind */
     ret->revision = (int64_t)sr_read_u64(&reader);
     ret->time_ms = sr_read_u64(&reader);
-    if (reader.failed || sr_reader_left(&reader) > 0 || ret->revision < 1)
+    if (reader.failed || sr_reader_left(&reader) > 0 || ret->revision < 1) {
         return sr_err_set(err, SR_CORRUPT, "impossible mark");
+    }
     return SR_OK;
 }

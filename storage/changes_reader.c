@@ -55,28 +55,34 @@ static int take_point(struct sr_changes_reader *reader, struct sr_view *view, in
     int64_t indexed;
     int rc = sr_meta_get_box(&view->opener, view->txn, "state", packed, sizeof(packed), err);
 
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = sr_state_unpack(packed, &state, &compaction, &indexed, err);
-    if (rc != SR_OK)
+    }
+    if (rc != SR_OK) {
         return rc;
-    if (info->since > state.revision && state.applied_index > 0)
+    }
+    if (info->since > state.revision && state.applied_index > 0) {
         return sr_err_set(err, SR_INVALID, "revision %lld is not there yet: the last one is %lld",
                           (long long)info->since, (long long)state.revision);
-    if (info->since >= state.revision || state.applied_index == 0)
+    }
+    if (info->since >= state.revision || state.applied_index == 0) {
         return sr_err_set(err, SR_NOT_FOUND, "nothing changed since");
-    if (!is_complete_after(&compaction, info->since))
+    }
+    if (!is_complete_after(&compaction, info->since)) {
         return sr_err_set(err, SR_REFUSED,
                           "a compaction to revision %lld has removed some of it: only a full "
                           "archive has it all",
                           (long long)compaction.target);
+    }
     info->until = until_max > 0 && until_max < state.revision ? until_max : state.revision;
     info->index = state.applied_index;
     info->term = state.term;
     info->at_point = info->until == state.revision;
     info->compact_revision =
         state.compact_revision < info->until ? state.compact_revision : info->until;
-    if (info->at_point)
+    if (info->at_point) {
         memcpy(info->state_hash, state.hash, sizeof(info->state_hash));
+    }
     return SR_OK;
 }
 
@@ -89,8 +95,9 @@ static void take_marks(struct sr_changes_reader *reader, const struct sr_archive
 
     reader->marks = sr_calloc(count + 1, sizeof(*marks));
     for (size_t i = 0; i < count; i++) {
-        if (marks[i].revision <= last.revision || marks[i].time_ms < last.time_ms)
+        if (marks[i].revision <= last.revision || marks[i].time_ms < last.time_ms) {
             continue;
+        }
         if (marks[i].revision >= reader->info.until) {
             time_ms = marks[i].time_ms < time_ms ? marks[i].time_ms : time_ms;
             break;
@@ -116,13 +123,16 @@ int sr_changes_reader_open(struct sr_store *store, int64_t since, int64_t until_
     info->since = since > 0 ? since : 0;
     rc = sr_hold_begin(store, &reader->hold, err);
     reader->held = rc == SR_OK;
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = sr_view_open(store, &view, err);
-    if (rc == SR_OK)
+    }
+    if (rc == SR_OK) {
         rc = take_point(reader, view, until_max, err);
-    if (rc == SR_OK)
+    }
+    if (rc == SR_OK) {
         rc = sr_image_requests_find(store, view, info->since, info->until,
                                     &reader->position.request, &reader->request_end, err);
+    }
     sr_view_close(view);
     if (rc != SR_OK) {
         sr_changes_reader_close(reader);
@@ -136,12 +146,15 @@ int sr_changes_reader_open(struct sr_store *store, int64_t since, int64_t until_
 
 void sr_changes_reader_close(struct sr_changes_reader *reader)
 {
-    if (reader == NULL)
+    if (reader == NULL) {
         return;
-    if (reader->held)
+    }
+    if (reader->held) {
         sr_hold_end(reader->store, &reader->hold);
-    if (reader->chunk.data != NULL)
+    }
+    if (reader->chunk.data != NULL) {
         sr_secret_wipe(reader->chunk.data, reader->chunk.capacity);
+    }
     sr_buf_close(&reader->chunk);
     sr_free(reader->marks);
     sr_free(reader);
@@ -157,8 +170,9 @@ void sr_changes_reader_info(const struct sr_changes_reader *reader, struct sr_ch
 /* Nothing between two revisions may be missing. */
 static bool follows(const struct sr_image_position *position, const struct sr_version *version)
 {
-    if (version->sub == 0)
+    if (version->sub == 0) {
         return version->mod_revision == position->revision + (position->sub > 0);
+    }
     return version->mod_revision == position->revision && version->sub == position->sub;
 }
 
@@ -173,18 +187,21 @@ static int add_event(struct sr_changes_reader *reader, const struct sr_event *ev
     size_t size = 0;
     int rc = SR_OK;
 
-    if (!follows(after, &event->version))
+    if (!follows(after, &event->version)) {
         return sr_err_set(err, SR_REFUSED, "after revision %lld, place %u, something is missing",
                           (long long)after->revision, (unsigned)after->sub);
+    }
     rc = sr_key_decode(reader->store->lmdb.codec, event->ek, event->ek_size, name, &size, err);
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return rc;
+    }
     version.key = (struct sr_bytes){name, size};
     if (reader->chunk.size > 1 &&
-        reader->chunk.size + sr_image_version_bytes(&version) > SR_IMAGE_CHUNK_FILL)
+        reader->chunk.size + sr_image_version_bytes(&version) > SR_IMAGE_CHUNK_FILL) {
         rc = SR_NOT_FOUND;
-    else
+    } else {
         sr_image_version_pack(&version, &reader->chunk);
+    }
     sr_secret_wipe(name, size);
     if (rc == SR_OK) {
         after->revision = event->version.mod_revision;
@@ -203,19 +220,23 @@ static int fill_versions(struct sr_changes_reader *reader, struct sr_view *view,
     struct sr_event event;
     int rc = SR_OK;
 
-    if (reader->chunk.size == 0)
+    if (reader->chunk.size == 0) {
         sr_buf_append_u8(&reader->chunk, SR_IMAGE_VERSIONS);
+    }
     for (unsigned i = 0; rc == SR_OK && i < SLICE_EVENTS; i++) {
         rc = sr_event_read(&events, after->revision, after->sub, &event, err);
-        if (rc == SR_OK && event.version.mod_revision > last)
+        if (rc == SR_OK && event.version.mod_revision > last) {
             rc = SR_NOT_FOUND;
+        }
         reader->exhausted = rc == SR_NOT_FOUND;
-        if (rc == SR_OK)
+        if (rc == SR_OK) {
             rc = add_event(reader, &event, &events.plain, after, err);
+        }
     }
     sr_event_reader_close(&events);
-    if (reader->exhausted && (after->revision != last || after->sub == 0))
+    if (reader->exhausted && (after->revision != last || after->sub == 0)) {
         return sr_err_set(err, SR_REFUSED, "revision %lld is missing", (long long)last);
+    }
     return rc;
 }
 
@@ -227,8 +248,9 @@ static int fill_slice(struct sr_changes_reader *reader, struct sr_image_position
     struct sr_view *view = NULL;
     int rc = sr_view_open(store, &view, err);
 
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return rc;
+    }
     if (sr_hold_is_expired(store, &reader->hold)) {
         rc = sr_err_set(err, SR_REFUSED,
                         "compaction has waited for this for too long, or the disk is full: begin "
@@ -270,8 +292,9 @@ static int fill_step(struct sr_changes_reader *reader, struct sr_image_position 
         return SR_OK;
     case STEP_VERSIONS:
     case STEP_REQUESTS:
-        while (rc == SR_OK)
+        while (rc == SR_OK) {
             rc = fill_slice(reader, after, err);
+        }
         return rc == SR_NOT_FOUND ? SR_OK : rc;
     default:
         sr_image_trailer_pack(after, &reader->chunk);
@@ -290,8 +313,9 @@ static void turn(struct sr_changes_reader *reader, const struct sr_image_positio
         reader->step = STEP_VERSIONS;
         break;
     case STEP_VERSIONS:
-        if (!reader->exhausted)
+        if (!reader->exhausted) {
             break;
+        }
         reader->exhausted = false;
         reader->mark++;
         reader->step = reader->mark < reader->mark_count ? STEP_MARK : STEP_REQUESTS;
@@ -302,8 +326,9 @@ static void turn(struct sr_changes_reader *reader, const struct sr_image_positio
     default:
         break;
     }
-    if (reader->step == STEP_REQUESTS && position->request == reader->request_end)
+    if (reader->step == STEP_REQUESTS && position->request == reader->request_end) {
         reader->step = STEP_TRAILER;
+    }
 }
 
 /* A chunk that was filled to its end may have left no version for the next one. */
@@ -312,8 +337,9 @@ static int fill_chunk(struct sr_changes_reader *reader, struct sr_image_position
 {
     for (;;) {
         int rc = fill_step(reader, after, err);
-        if (rc != SR_OK || reader->chunk.size > 1)
+        if (rc != SR_OK || reader->chunk.size > 1) {
             return rc;
+        }
         turn(reader, after);
     }
 }
@@ -321,8 +347,9 @@ static int fill_chunk(struct sr_changes_reader *reader, struct sr_image_position
 /* A failure of the disk or of authentication is the store's. */
 static int failed(struct sr_changes_reader *reader, struct sr_err *local, struct sr_err *err)
 {
-    if (err != NULL)
+    if (err != NULL) {
         *err = *local;
+    }
     return local->status == SR_REFUSED ? SR_REFUSED : sr_store_fail(reader->store, local);
 }
 
@@ -333,8 +360,9 @@ int sr_changes_reader_next(struct sr_changes_reader *reader, struct sr_image_chu
     struct sr_err local = {0};
     int rc;
 
-    if (reader->step == STEP_END)
+    if (reader->step == STEP_END) {
         return SR_NOT_FOUND;
+    }
     rc = fill_chunk(reader, &after, &local);
     if (rc == SR_OK) {
         ret->data = (struct sr_bytes){reader->chunk.data, reader->chunk.size};

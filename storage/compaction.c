@@ -46,8 +46,9 @@ bool sr_compaction_has_work(const struct sr_compaction *compaction, int64_t limi
 
 void sr_compaction_aim(struct sr_compaction *compaction, int64_t target)
 {
-    if (target <= compaction->target)
+    if (target <= compaction->target) {
         return;
+    }
     /* Tombstones at the old target were kept for it: look at its events once more. */
     if (compaction->cursor_rev >= compaction->target && compaction->target > 0) {
         compaction->cursor_rev = compaction->target;
@@ -68,15 +69,18 @@ static int parse_event(const MDB_val *key, const MDB_val *data, struct event *re
     struct sr_reader reader = sr_reader_of(data->mv_data, data->mv_size);
     size_t ek_size = sr_read_u16(&reader);
 
-    if (key->mv_size != SR_LOG_KEY_BYTES)
+    if (key->mv_size != SR_LOG_KEY_BYTES) {
         return sr_err_set(err, SR_CORRUPT, "log: a key of %zu bytes", key->mv_size);
+    }
     ret->revision = (int64_t)sr_get_u64(bytes);
     ret->sub = sr_get_u32(bytes + 8);
-    if (ek_size > (size_t)SR_EK_BYTES_MAX)
+    if (ek_size > (size_t)SR_EK_BYTES_MAX) {
         return damaged(ret->revision, "impossible record", err);
+    }
     sr_read_copy(&reader, ret->key.bytes, ek_size);
-    if (reader.failed || bytes[12] != 0 || bytes[13] != 0)
+    if (reader.failed || bytes[12] != 0 || bytes[13] != 0) {
         return damaged(ret->revision, "impossible record", err);
+    }
     ret->key.ek_size = ek_size;
     return SR_OK;
 }
@@ -93,16 +97,20 @@ static int read_group(struct slice *slice, int64_t revision, uint32_t sub, size_
         MDB_val data;
         sr_log_key_pack(bytes, revision, sub, 0);
         int rc = mdb_cursor_get(slice->log, &key, &data, MDB_SET_RANGE);
-        if (rc == MDB_NOTFOUND)
+        if (rc == MDB_NOTFOUND) {
             break;
-        if (rc != 0)
+        }
+        if (rc != 0) {
             return sr_lmdb_failed(rc, "compaction: read log", err);
+        }
         struct event *event = &slice->events[have];
         rc = parse_event(&key, &data, event, err);
-        if (rc != SR_OK)
+        if (rc != SR_OK) {
             return rc;
-        if (event->revision > slice->limit)
+        }
+        if (event->revision > slice->limit) {
             break;
+        }
         have++;
         revision = event->revision;
         sub = event->sub + 1;
@@ -123,12 +131,15 @@ static int remove_record(struct slice *slice, size_t ek_size, const struct sr_ve
         MDB_val data;
         sr_log_key_pack(bytes, version->mod_revision, version->sub, (uint16_t)piece);
         int rc = mdb_cursor_get(slice->log, &key, &data, MDB_SET_KEY);
-        if (rc == MDB_NOTFOUND)
+        if (rc == MDB_NOTFOUND) {
             return damaged(version->mod_revision, "a piece of its record is missing", err);
-        if (rc == 0)
+        }
+        if (rc == 0) {
             rc = mdb_cursor_del(slice->log, 0);
-        if (rc != 0)
+        }
+        if (rc != 0) {
             return sr_lmdb_failed(rc, "compaction: remove record", err);
+        }
     }
     return SR_OK;
 }
@@ -139,8 +150,9 @@ static int remove_version(struct slice *slice, size_t ek_size, const struct sr_v
 {
     int rc = mdb_cursor_del(slice->idx, 0);
 
-    if (rc != 0)
+    if (rc != 0) {
         return sr_lmdb_failed(rc, "compaction: remove version", err);
+    }
     return remove_record(slice, ek_size, version, err);
 }
 
@@ -156,14 +168,17 @@ static int find_version(struct slice *slice, struct event *event, struct sr_vers
     sr_idx_key_set_revision(&event->key, event->revision);
     key = sr_idx_key_val(&event->key);
     rc = mdb_cursor_get(slice->idx, &key, &box, MDB_SET_KEY);
-    if (rc == MDB_NOTFOUND)
+    if (rc == MDB_NOTFOUND) {
         return damaged(event->revision, "in the log but not in the index", err);
-    if (rc != 0)
+    }
+    if (rc != 0) {
         return sr_lmdb_failed(rc, "compaction: read index", err);
+    }
     rc = sr_header_open(&slice->store->opener, slice->txn, ek, event->revision, &box, ret_version,
                         err);
-    if (rc == SR_OK && ret_version->sub != event->sub)
+    if (rc == SR_OK && ret_version->sub != event->sub) {
         return damaged(event->revision, "index and log differ", err);
+    }
     return rc;
 }
 
@@ -177,15 +192,19 @@ static int remove_older(struct slice *slice, struct event *event, struct sr_err 
     MDB_val box;
     int rc = mdb_cursor_get(slice->idx, &key, &box, MDB_NEXT);
 
-    if (rc == MDB_NOTFOUND || (rc == 0 && !sr_idx_key_same(&event->key, &key)))
+    if (rc == MDB_NOTFOUND || (rc == 0 && !sr_idx_key_same(&event->key, &key))) {
         return SR_OK;
-    if (rc != 0)
+    }
+    if (rc != 0) {
         return sr_lmdb_failed(rc, "compaction: read index", err);
+    }
     rc = sr_idx_key_parse(&key, &ek, &revision, err);
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = sr_header_open(&slice->store->opener, slice->txn, ek, revision, &box, &older, err);
-    if (rc == SR_OK)
+    }
+    if (rc == SR_OK) {
         rc = remove_version(slice, event->key.ek_size, &older, err);
+    }
     return rc;
 }
 
@@ -194,13 +213,16 @@ static int work_on(struct slice *slice, struct event *event, struct sr_err *err)
     struct sr_version version = {0};
     int rc = find_version(slice, event, &version, err);
 
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = remove_older(slice, event, err);
-    if (rc != SR_OK || !version.tombstone || event->revision == slice->target)
+    }
+    if (rc != SR_OK || !version.tombstone || event->revision == slice->target) {
         return rc;
+    }
     rc = find_version(slice, event, &version, err);
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = remove_version(slice, event->key.ek_size, &version, err);
+    }
     return rc;
 }
 
@@ -214,10 +236,12 @@ static int work_through(struct slice *slice, struct sr_compaction *compaction, s
         size_t count = 0;
         int rc =
             read_group(slice, compaction->cursor_rev, compaction->cursor_sub, want, &count, err);
-        for (size_t i = 0; rc == SR_OK && i < count; i++)
+        for (size_t i = 0; rc == SR_OK && i < count; i++) {
             rc = work_on(slice, &slice->events[i], err);
-        if (rc != SR_OK)
+        }
+        if (rc != SR_OK) {
             return rc;
+        }
         if (count > 0) {
             compaction->cursor_rev = slice->events[count - 1].revision;
             compaction->cursor_sub = slice->events[count - 1].sub + 1;
@@ -238,8 +262,9 @@ int sr_compaction_slice(struct sr_store *store, MDB_txn *txn, struct sr_compacti
     struct slice slice = {.store = store, .txn = txn, .target = compaction->target, .limit = limit};
     int rc = mdb_cursor_open(txn, store->lmdb.idx, &slice.idx);
 
-    if (rc == 0)
+    if (rc == 0) {
         rc = mdb_cursor_open(txn, store->lmdb.log, &slice.log);
+    }
     if (rc == 0) {
         slice.events = sr_calloc(GROUP_EVENTS, sizeof(*slice.events));
         rc = work_through(&slice, compaction, events_max, err);
@@ -247,9 +272,11 @@ int sr_compaction_slice(struct sr_store *store, MDB_txn *txn, struct sr_compacti
     } else {
         rc = sr_lmdb_failed(rc, "compaction", err);
     }
-    if (slice.idx != NULL)
+    if (slice.idx != NULL) {
         mdb_cursor_close(slice.idx);
-    if (slice.log != NULL)
+    }
+    if (slice.log != NULL) {
         mdb_cursor_close(slice.log);
+    }
     return rc;
 }

@@ -45,8 +45,9 @@ static int put_pieces(MDB_cursor *cursor, const struct sr_version *version, stru
             record.data + at, left < SR_RECORD_CHUNK_BYTES ? left : SR_RECORD_CHUNK_BYTES});
         sr_log_key_pack(bytes, version->mod_revision, version->sub, piece++);
         int rc = mdb_cursor_put(cursor, &key, &data, MDB_APPEND);
-        if (rc != 0)
+        if (rc != 0) {
             return sr_lmdb_failed(rc, "write log", err);
+        }
     }
     return SR_OK;
 }
@@ -72,8 +73,9 @@ static int put_record(struct flush *flush, MDB_cursor *cursor,
     sr_buf_append(&flush->scratch, ek, ek_size);
     rc = sr_box_seal(lmdb, flush->txn, SR_DOMAIN_RECORD, (struct sr_bytes){aad, aad_size},
                      (struct sr_bytes){plain->data, plain->size}, &flush->scratch, err);
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return rc;
+    }
     return put_pieces(cursor, version, (struct sr_bytes){flush->scratch.data, flush->scratch.size},
                       err);
 }
@@ -85,13 +87,16 @@ static int put_log(struct flush *flush, struct sr_err *err)
     MDB_cursor *cursor;
     int rc = mdb_cursor_open(flush->txn, flush->store->lmdb.log, &cursor);
 
-    if (rc != 0)
+    if (rc != 0) {
         return sr_lmdb_failed(rc, "write log", err);
-    for (; rc == SR_OK && entry != NULL; entry = entry->log_next)
+    }
+    for (; rc == SR_OK && entry != NULL; entry = entry->log_next) {
         rc = put_record(flush, cursor, entry, &plain, err);
+    }
     mdb_cursor_close(cursor);
-    if (plain.data != NULL)
+    if (plain.data != NULL) {
         sr_secret_wipe(plain.data, plain.capacity);
+    }
     sr_buf_close(&plain);
     return rc;
 }
@@ -105,18 +110,23 @@ static int fill(struct flush *flush, struct sr_err *err)
     if (flush->memtable != NULL) {
         flush->state = flush->memtable->state;
         rc = put_log(flush, err);
-        if (rc == SR_OK)
+        if (rc == SR_OK) {
             rc = sr_requests_write(store, flush->txn, flush->memtable->remembered,
                                    flush->may_remove, err);
-        if (rc == SR_OK)
+        }
+        if (rc == SR_OK) {
             rc = sr_cluster_write(store, flush->txn, flush->memtable->cluster, err);
-        if (rc == SR_OK)
+        }
+        if (rc == SR_OK) {
             rc = sr_offsite_write(store, flush->txn, flush->memtable->offsite, err);
+        }
     }
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = sr_unindexed_drain(store, flush->txn, &flush->unindexed, err);
-    if (rc != SR_OK)
+    }
+    if (rc != SR_OK) {
         return rc;
+    }
     sr_compaction_aim(&flush->compaction, flush->state.compact_revision);
     flush->limit = sr_hold_limit(store, flush->compaction.target);
     /* What supersedes what is known once the index has every event at or below the limit. */
@@ -126,13 +136,16 @@ static int fill(struct flush *flush, struct sr_err *err)
         rc = sr_compaction_slice(store, flush->txn, &flush->compaction, flush->limit,
                                  SR_COMPACTION_SLICE_EVENTS, err);
     }
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return rc;
-    if (store->incoming.size > 0)
+    }
+    if (store->incoming.size > 0) {
         rc = sr_meta_put_box(&store->lmdb, flush->txn, "incoming",
                              (struct sr_bytes){store->incoming.data, store->incoming.size}, err);
-    if (rc != SR_OK)
+    }
+    if (rc != SR_OK) {
         return rc;
+    }
     sr_state_pack(packed, &flush->state, &flush->compaction, flush->unindexed.indexed);
     return sr_meta_put_box(&store->lmdb, flush->txn, "state",
                            (struct sr_bytes){packed, sizeof(packed)}, err);
@@ -159,18 +172,21 @@ static void finish(struct flush *flush)
 
     store->compaction = flush->compaction;
     atomic_store(&store->compaction_pending, compacting && flush->may_remove);
-    if (memtable != NULL)
+    if (memtable != NULL) {
         sr_unindexed_gather(store, memtable);
+    }
     pthread_mutex_lock(&store->mutex);
     store->durable = flush->state;
-    if (memtable != NULL)
+    if (memtable != NULL) {
         store->frozen = NULL;
+    }
     drained = sr_unindexed_turn(store, &flush->unindexed,
                                 compacting && flush->unindexed.indexed < flush->limit);
     pthread_mutex_unlock(&store->mutex);
     sr_memtable_unref(drained);
-    if (memtable == NULL)
+    if (memtable == NULL) {
         return;
+    }
     sr_count(&store->metrics.flushed_entries,
              atomic_load_explicit(&memtable->entries, memory_order_relaxed));
     sr_requests_release(memtable->remembered);
@@ -189,8 +205,9 @@ static void has_free(const struct sr_store *store, uint64_t bytes, bool *ret)
 {
     struct statvfs vfs;
 
-    if (statvfs(store->options.dir, &vfs) == 0)
+    if (statvfs(store->options.dir, &vfs) == 0) {
         *ret = (uint64_t)vfs.f_bavail * vfs.f_frsize >= bytes;
+    }
 }
 
 /* A disk that becomes full first cuts a write short, and that is EIO to LMDB, as a broken disk is.
@@ -200,8 +217,9 @@ static int name_short_write(const struct sr_store *store, int rc, struct sr_err 
 {
     bool has_room = true;
 
-    if (rc == SR_IO)
+    if (rc == SR_IO) {
         has_free(store, CUT_SHORT_BELOW_BYTES, &has_room);
+    }
     return has_room ? rc : sr_err_set(err, SR_NO_SPACE, "a write was cut short");
 }
 
@@ -218,10 +236,11 @@ static int flush_once(struct flush *flush, struct sr_err *err)
         goto out;
     }
     rc = fill(flush, err);
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = commit(flush, err);
-    else
+    } else {
         mdb_txn_abort(flush->txn);
+    }
     sr_box_end(&store->lmdb, rc == SR_OK);
 out:
     sr_hold_remove_end(store);
@@ -240,8 +259,9 @@ int sr_store_index_rest(struct sr_store *store, struct sr_err *err)
                               .unindexed = store->unindexed};
         rc = flush_once(&flush, err);
         sr_buf_close(&flush.scratch);
-        if (rc != SR_OK)
+        if (rc != SR_OK) {
             break;
+        }
         finish(&flush);
         /* What was gathered while the last ones were drained comes next. */
         (void)sr_unindexed_turn(store, &store->unindexed, true);
@@ -269,12 +289,14 @@ static int flush_some(struct sr_store *store, bool *ret_again, struct sr_err *er
         atomic_store(&store->compaction_pending, false);
         return SR_OK;
     }
-    if (*ret_again)
+    if (*ret_again) {
         flush.memtable = NULL;
+    }
     rc = flush_once(&flush, err);
     sr_buf_close(&flush.scratch);
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         finish(&flush);
+    }
     sr_histogram_observe(&store->metrics.flush_duration, sr_clock_monotonic_ns() - start_ns);
     return rc;
 }
@@ -285,18 +307,23 @@ int sr_store_flush(struct sr_store *store, struct sr_err *err)
     struct sr_err local;
     int rc = sr_store_failure(store, err);
 
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return rc;
-    while (rc == SR_OK && again)
+    }
+    while (rc == SR_OK && again) {
         rc = flush_some(store, &again, &local);
+    }
     sr_store_refresh(store);
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         return SR_OK;
+    }
     (void)sr_err_prefix(&local, "flush");
-    if (rc == SR_NO_SPACE)
+    if (rc == SR_NO_SPACE) {
         atomic_store(&store->has_space, false);
-    if (err != NULL)
+    }
+    if (err != NULL) {
         *err = local;
+    }
     return sr_store_fail(store, &local);
 }
 
@@ -309,15 +336,18 @@ static void refresh_sizes(struct sr_store *store)
     MDB_envinfo info;
     MDB_stat stat;
 
-    if (mdb_txn_begin(lmdb->env, NULL, MDB_RDONLY, &txn) != 0)
+    if (mdb_txn_begin(lmdb->env, NULL, MDB_RDONLY, &txn) != 0) {
         return;
+    }
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
-        if (mdb_stat(txn, tables[i], &stat) != 0)
+        if (mdb_stat(txn, tables[i], &stat) != 0) {
             continue;
+        }
         in_use += (uint64_t)stat.ms_psize *
                   (stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages);
-        if (tables[i] != lmdb->idx)
+        if (tables[i] != lmdb->idx) {
             continue;
+        }
         store->idx_leaves = stat.ms_leaf_pages;
         sr_gauge_set(&store->metrics.unindexed_entries,
                      (int64_t)sr_unindexed_count(&store->unindexed));
@@ -325,9 +355,10 @@ static void refresh_sizes(struct sr_store *store)
                      (int64_t)(stat.ms_entries + sr_unindexed_count(&store->unindexed)));
     }
     sr_gauge_set(&store->metrics.in_use_bytes, (int64_t)in_use);
-    if (mdb_env_info(lmdb->env, &info) == 0)
+    if (mdb_env_info(lmdb->env, &info) == 0) {
         sr_gauge_set(&store->metrics.database_bytes,
                      (int64_t)((info.me_last_pgno + 1) * stat.ms_psize));
+    }
     mdb_txn_abort(txn);
 }
 

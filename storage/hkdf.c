@@ -31,9 +31,10 @@ int sr_hkdf(struct sr_bytes key, struct sr_bytes salt, struct sr_bytes info,
         OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, as_param(key), key.size);
     params[count++] =
         OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, as_param(info), info.size);
-    if (salt.size > 0)
+    if (salt.size > 0) {
         params[count++] =
             OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, as_param(salt), salt.size);
+    }
     params[count] = OSSL_PARAM_construct_end();
     done = context != NULL && EVP_KDF_derive(context, ret_key, SR_KEY_BYTES, params) == 1;
     EVP_KDF_CTX_free(context);

@@ -24,13 +24,15 @@ int sr_hold_begin(struct sr_store *store, struct sr_hold *hold, struct sr_err *e
 
     *hold = (struct sr_hold){.since_ns = sr_clock_monotonic_ns()};
     pthread_mutex_lock(&store->mutex);
-    for (const struct sr_hold *other = store->holds; other != NULL; other = other->next)
+    for (const struct sr_hold *other = store->holds; other != NULL; other = other->next) {
         count++;
+    }
     if (count < SR_IMAGE_READERS_MAX) {
         hold->next = store->holds;
         store->holds = hold;
-        while (store->removing)
+        while (store->removing) {
             pthread_cond_wait(&store->removed, &store->mutex);
+        }
     } else {
         rc = sr_err_set(err, SR_LIMIT, "%zu images are being read", count);
     }
@@ -43,8 +45,9 @@ void sr_hold_end(struct sr_store *store, struct sr_hold *hold)
     struct sr_hold **place = &store->holds;
 
     pthread_mutex_lock(&store->mutex);
-    while (*place != hold)
+    while (*place != hold) {
         place = &(*place)->next;
+    }
     *place = hold->next;
     pthread_mutex_unlock(&store->mutex);
 }
@@ -66,8 +69,9 @@ static bool is_any_left(struct sr_store *store, uint64_t now_ns)
 
     for (struct sr_hold *hold = store->holds; hold != NULL; hold = hold->next) {
         if (!atomic_load(&store->has_space) ||
-            now_ns - hold->since_ns > (uint64_t)SR_IMAGE_HOLD_MS_MAX * 1000000u)
+            now_ns - hold->since_ns > (uint64_t)SR_IMAGE_HOLD_MS_MAX * 1000000u) {
             hold->expired = true;
+        }
         any = any || !hold->expired;
     }
     return any;

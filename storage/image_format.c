@@ -55,11 +55,13 @@ static int check_start(struct sr_reader *reader, uint32_t *ret_features, struct 
     (void)sr_read_u32(reader); /* compatible */
     incompatible = sr_read_u32(reader);
     if (reader->failed || kind != SR_IMAGE_HEADER ||
-        !sr_bytes_equal(magic, (struct sr_bytes){(const uint8_t *)MAGIC, MAGIC_BYTES}))
+        !sr_bytes_equal(magic, (struct sr_bytes){(const uint8_t *)MAGIC, MAGIC_BYTES})) {
         return sr_err_set(err, SR_CORRUPT, "no header of an image");
-    if (format != SR_IMAGE_FORMAT || (incompatible & ~SR_IMAGE_FLAG_OFFSITE) != 0)
+    }
+    if (format != SR_IMAGE_FORMAT || (incompatible & ~SR_IMAGE_FLAG_OFFSITE) != 0) {
         return sr_err_set(err, SR_FORMAT, "an image of format %u, features 0x%x", (unsigned)format,
                           (unsigned)incompatible);
+    }
     *ret_features = incompatible;
     return SR_OK;
 }
@@ -83,8 +85,9 @@ int sr_image_header_unpack(struct sr_bytes chunk, struct sr_image_header *ret, s
     uint32_t features = 0;
     int rc = check_start(&reader, &features, err);
 
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return rc;
+    }
     header.cluster_id = sr_read_u64(&reader);
     state->applied_index = sr_read_u64(&reader);
     state->term = sr_read_u64(&reader);
@@ -95,19 +98,22 @@ int sr_image_header_unpack(struct sr_bytes chunk, struct sr_image_header *ret, s
     header.request_first = sr_read_u64(&reader);
     header.request_count = sr_read_u64(&reader);
     state->configuration_size = sr_read_u16(&reader);
-    if (state->configuration_size > SR_CONFIGURATION_BYTES_MAX)
+    if (state->configuration_size > SR_CONFIGURATION_BYTES_MAX) {
         return sr_err_set(err, SR_FORMAT, "a configuration of %u bytes",
                           (unsigned)state->configuration_size);
+    }
     sr_read_copy(&reader, state->configuration, state->configuration_size);
     header.record = sr_read_bytes(&reader, sr_read_u32(&reader));
     if ((features & SR_IMAGE_FLAG_OFFSITE) != 0) {
         header.offsite = sr_read_bytes(&reader, sr_read_u32(&reader));
         header.offsite_secret = sr_read_bytes(&reader, SR_ARCHIVE_SECRET_BYTES);
-        if (header.offsite.size == 0)
+        if (header.offsite.size == 0) {
             reader.failed = true;
+        }
     }
-    if (reader.failed || sr_reader_left(&reader) > 0 || !is_possible(&header))
+    if (reader.failed || sr_reader_left(&reader) > 0 || !is_possible(&header)) {
         return sr_err_set(err, SR_CORRUPT, "impossible header");
+    }
     *ret = header;
     return SR_OK;
 }
@@ -118,8 +124,9 @@ int sr_image_id(struct sr_bytes header, uint8_t ret_id[SR_IMAGE_ID_BYTES], struc
 {
     uint8_t digest[EVP_MAX_MD_SIZE];
 
-    if (EVP_Digest(header.data, header.size, digest, NULL, EVP_sha256(), NULL) != 1)
+    if (EVP_Digest(header.data, header.size, digest, NULL, EVP_sha256(), NULL) != 1) {
         return sr_err_set(err, SR_CRYPTO, "SHA-256 failed");
+    }
     memcpy(ret_id, digest, SR_IMAGE_ID_BYTES);
     return SR_OK;
 }
@@ -139,8 +146,9 @@ int sr_image_content_add(uint8_t content[SR_IMAGE_HASH_BYTES], uint64_t number,
            EVP_DigestUpdate(context, data.data, data.size) == 1 &&
            EVP_DigestFinal_ex(context, digest, NULL) == 1;
     EVP_MD_CTX_free(context);
-    if (!done)
+    if (!done) {
         return sr_err_set(err, SR_CRYPTO, "SHA-256 failed");
+    }
     memcpy(content, digest, SR_IMAGE_HASH_BYTES);
     return SR_OK;
 }
@@ -163,8 +171,9 @@ int sr_image_request_read(struct sr_reader *reader, struct sr_remembered **ret, 
     uint64_t number = sr_read_u64(reader);
     struct sr_bytes record = sr_read_bytes(reader, sr_read_u32(reader));
 
-    if (reader->failed)
+    if (reader->failed) {
         return sr_err_set(err, SR_CORRUPT, "a remembered request is cut");
+    }
     return sr_request_record_parse(number, record, ret, err);
 }
 
@@ -191,15 +200,18 @@ int sr_image_version_read(struct sr_reader *reader, struct sr_image_version *ret
     int rc;
 
     if (reader->failed || revision == 0 || revision >= SR_IMAGE_END || key_size == 0 ||
-        key_size > SR_KEY_BYTES_MAX)
+        key_size > SR_KEY_BYTES_MAX) {
         return sr_err_set(err, SR_CORRUPT, "a version is cut, or impossible");
+    }
     rc = sr_header_unpack(header.data, (int64_t)revision, &ret->version, err);
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return rc;
+    }
     ret->key = sr_read_bytes(reader, key_size);
     ret->value = sr_read_bytes(reader, ret->version.value_size);
-    if (reader->failed)
+    if (reader->failed) {
         return sr_err_set(err, SR_CORRUPT, "a version is cut");
+    }
     return SR_OK;
 }
 

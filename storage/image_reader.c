@@ -48,18 +48,23 @@ static int find_requests(struct sr_image_reader *reader, MDB_txn *txn, struct sr
     MDB_val data;
     int rc = mdb_cursor_open(txn, reader->store->lmdb.request, &cursor);
 
-    if (rc != 0)
+    if (rc != 0) {
         return sr_lmdb_failed(rc, "read remembered requests", err);
+    }
     rc = mdb_cursor_get(cursor, &first, &data, MDB_FIRST);
-    if (rc == 0)
+    if (rc == 0) {
         rc = mdb_cursor_get(cursor, &last, &data, MDB_LAST);
+    }
     mdb_cursor_close(cursor);
-    if (rc == MDB_NOTFOUND)
+    if (rc == MDB_NOTFOUND) {
         return SR_OK;
-    if (rc != 0)
+    }
+    if (rc != 0) {
         return sr_lmdb_failed(rc, "read remembered requests", err);
-    if (first.mv_size != SR_REQUEST_KEY_BYTES || last.mv_size != SR_REQUEST_KEY_BYTES)
+    }
+    if (first.mv_size != SR_REQUEST_KEY_BYTES || last.mv_size != SR_REQUEST_KEY_BYTES) {
         return sr_err_set(err, SR_CORRUPT, "remembered request: bad size");
+    }
     reader->request_first = sr_get_u64(first.mv_data);
     reader->request_count = sr_get_u64(last.mv_data) - reader->request_first + 1;
     if (reader->request_count > SR_REMEMBERED_REQUESTS_MAX) {
@@ -71,8 +76,9 @@ static int find_requests(struct sr_image_reader *reader, MDB_txn *txn, struct sr
 
 static void close_wiped(struct sr_buf *buf)
 {
-    if (buf->data != NULL)
+    if (buf->data != NULL) {
         sr_secret_wipe(buf->data, buf->capacity);
+    }
     sr_buf_close(buf);
 }
 
@@ -83,10 +89,12 @@ static int make_header(struct sr_image_reader *reader, struct sr_view *view, str
     struct sr_buf secret = {0};
     int rc = sr_cluster_read(&view->opener, view->txn, &record, err);
 
-    if (rc == SR_OK && !reader->bare)
+    if (rc == SR_OK && !reader->bare) {
         rc = sr_offsite_read(&view->opener, view->txn, &offsite, &secret, err);
-    if (rc == SR_OK)
+    }
+    if (rc == SR_OK) {
         rc = find_requests(reader, view->txn, err);
+    }
     if (rc == SR_OK) {
         struct sr_image_header header = {.cluster_id = reader->store->options.cluster_id,
                                          .state = reader->state,
@@ -113,12 +121,15 @@ static int take_point(struct sr_image_reader *reader, struct sr_view *view, stru
     int64_t indexed;
     int rc = sr_meta_get_box(&view->opener, view->txn, "state", packed, sizeof(packed), err);
 
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = sr_state_unpack(packed, &reader->state, &compaction, &indexed, err);
-    if (rc != SR_OK)
+    }
+    if (rc != SR_OK) {
         return rc;
-    if (reader->state.applied_index == 0)
+    }
+    if (reader->state.applied_index == 0) {
         return sr_err_set(err, SR_NOT_FOUND, "nothing was stored yet");
+    }
     reader->compacted = compaction.target == reader->state.compact_revision &&
                         !sr_compaction_is_pending(&compaction);
     rc = make_header(reader, view, err);
@@ -141,10 +152,12 @@ static int reader_open(struct sr_store *store, bool bare, struct sr_image_reader
     reader->bare = bare;
     rc = sr_hold_begin(store, &reader->hold, err);
     reader->held = rc == SR_OK;
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = sr_view_open(store, &view, err);
-    if (rc == SR_OK)
+    }
+    if (rc == SR_OK) {
         rc = take_point(reader, view, err);
+    }
     sr_view_close(view);
     if (rc != SR_OK) {
         sr_image_reader_close(reader);
@@ -167,10 +180,12 @@ int sr_image_reader_open_bare(struct sr_store *store, struct sr_image_reader **r
 
 void sr_image_reader_close(struct sr_image_reader *reader)
 {
-    if (reader == NULL)
+    if (reader == NULL) {
         return;
-    if (reader->held)
+    }
+    if (reader->held) {
         sr_hold_end(reader->store, &reader->hold);
+    }
     close_wiped(&reader->chunk);
     close_wiped(&reader->header);
     sr_free(reader);
@@ -191,8 +206,9 @@ int sr_image_reader_seek(struct sr_image_reader *reader, const struct sr_image_p
     /* It comes from another node: a request that is not there would be damage to this store. */
     if (memcmp(position->id, reader->info.id, SR_IMAGE_ID_BYTES) != 0 ||
         position->requests > reader->request_count ||
-        position->request != reader->request_first + position->requests)
+        position->request != reader->request_first + position->requests) {
         return sr_err_set(err, SR_NOT_FOUND, "the position is in another image");
+    }
     reader->position = *position;
     return SR_OK;
 }
@@ -221,16 +237,18 @@ static int is_superseded(struct sr_image_reader *reader, struct sr_view *view, s
     int rc = SR_OK;
 
     *ret = false;
-    if (reader->compacted || version->mod_revision > compact)
+    if (reader->compacted || version->mod_revision > compact) {
         return SR_OK;
+    }
     if (version->tombstone && version->mod_revision < compact) {
         *ret = true;
         return SR_OK;
     }
     rc = sr_view_get_any(view, key, compact, &newest, err);
-    if (rc == SR_NOT_FOUND)
+    if (rc == SR_NOT_FOUND) {
         return sr_err_set(err, SR_CORRUPT, "revision %lld: in the log but not in the index",
                           (long long)version->mod_revision);
+    }
     *ret = newest.mod_revision != version->mod_revision;
     return rc;
 }
@@ -240,8 +258,9 @@ static bool ends_before(const struct sr_image_reader *reader,
 {
     size_t size = reader->chunk.size;
 
-    if (size <= 1)
+    if (size <= 1) {
         return false;
+    }
     return size + sr_image_version_bytes(version) > SR_IMAGE_CHUNK_FILL ||
            (version->version.mod_revision != last && size > SR_IMAGE_CHUNK_FILL / 4 * 3);
 }
@@ -258,8 +277,9 @@ static int add_event(struct sr_image_reader *reader, struct sr_view *view,
     bool superseded = false;
     int rc = sr_key_decode(reader->store->lmdb.codec, event->ek, event->ek_size, name, &size, err);
 
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return rc;
+    }
     version.key = (struct sr_bytes){name, size};
     rc = is_superseded(reader, view, version.key, &event->version, &superseded, err);
     if (rc == SR_OK && !superseded) {
@@ -289,10 +309,12 @@ static int fill_versions(struct sr_image_reader *reader, struct sr_view *view,
 
     for (unsigned i = 0; rc == SR_OK && i < SLICE_EVENTS; i++) {
         rc = sr_event_read(&events, after->revision, after->sub, &event, err);
-        if (rc == SR_OK && event.version.mod_revision > reader->state.revision)
+        if (rc == SR_OK && event.version.mod_revision > reader->state.revision) {
             rc = SR_NOT_FOUND;
-        if (rc == SR_OK)
+        }
+        if (rc == SR_OK) {
             rc = add_event(reader, view, &event, &events.plain, after, err);
+        }
     }
     sr_event_reader_close(&events);
     return rc;
@@ -306,8 +328,9 @@ static int fill_slice(struct sr_image_reader *reader, struct sr_image_position *
     struct sr_view *view = NULL;
     int rc = sr_view_open(store, &view, err);
 
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return rc;
+    }
     if (sr_hold_is_expired(store, &reader->hold)) {
         rc = sr_err_set(err, SR_REFUSED,
                         "compaction has waited for this image for too long, or the disk is full: "
@@ -316,8 +339,9 @@ static int fill_slice(struct sr_image_reader *reader, struct sr_image_position *
         rc = fill_requests(reader, view, after, err);
         rc = rc == SR_OK ? SR_NOT_FOUND : rc;
     } else {
-        if (reader->chunk.size == 0)
+        if (reader->chunk.size == 0) {
             sr_buf_append_u8(&reader->chunk, SR_IMAGE_VERSIONS);
+        }
         rc = fill_versions(reader, view, after, err);
     }
     sr_view_close(view);
@@ -334,10 +358,12 @@ static int fill_chunk(struct sr_image_reader *reader, struct sr_image_position *
         sr_buf_append(&reader->chunk, reader->header.data, reader->header.size);
         return SR_OK;
     }
-    while (rc == SR_OK)
+    while (rc == SR_OK) {
         rc = fill_slice(reader, after, err);
-    if (rc != SR_NOT_FOUND)
+    }
+    if (rc != SR_NOT_FOUND) {
         return rc;
+    }
     if (reader->chunk.size == 1) { /* no more versions */
         sr_buf_clear(&reader->chunk);
         sr_image_trailer_pack(after, &reader->chunk);
@@ -349,10 +375,12 @@ static int fill_chunk(struct sr_image_reader *reader, struct sr_image_position *
 /* A failure of the disk or of authentication is the store's. */
 static int failed(struct sr_image_reader *reader, struct sr_err *local, struct sr_err *err)
 {
-    if (err != NULL)
+    if (err != NULL) {
         *err = *local;
-    if (local->status == SR_REFUSED)
+    }
+    if (local->status == SR_REFUSED) {
         return SR_REFUSED;
+    }
     return sr_store_fail(reader->store, local);
 }
 
@@ -363,8 +391,9 @@ int sr_image_reader_next(struct sr_image_reader *reader, struct sr_image_chunk *
     struct sr_err local = {0};
     int rc;
 
-    if (after.revision == SR_IMAGE_END)
+    if (after.revision == SR_IMAGE_END) {
         return SR_NOT_FOUND;
+    }
     rc = fill_chunk(reader, &after, &local);
     if (rc == SR_OK) {
         ret->data = (struct sr_bytes){reader->chunk.data, reader->chunk.size};
@@ -391,8 +420,9 @@ int sr_image_scrub(struct sr_store *store, uint64_t *ret_bytes, struct sr_err *e
     int rc = sr_image_reader_open(store, &reader, err);
 
     *ret_bytes = 0;
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return rc;
+    }
     while (rc == SR_OK) {
         rc = sr_image_reader_next(reader, &chunk, err);
         *ret_bytes += rc == SR_OK ? chunk.data.size : 0;
@@ -408,12 +438,15 @@ int sr_image_verify(struct sr_store *store, const uint8_t content[SR_IMAGE_HASH_
     struct sr_image_chunk chunk = {0};
     int rc = sr_image_reader_open(store, &reader, err);
 
-    while (rc == SR_OK)
+    while (rc == SR_OK) {
         rc = sr_image_reader_next(reader, &chunk, err);
+    }
     sr_image_reader_close(reader);
-    if (rc != SR_NOT_FOUND)
+    if (rc != SR_NOT_FOUND) {
         return rc;
-    if (memcmp(chunk.content, content, SR_IMAGE_HASH_BYTES) != 0)
+    }
+    if (memcmp(chunk.content, content, SR_IMAGE_HASH_BYTES) != 0) {
         return sr_err_set(err, SR_CORRUPT, "what was read back is not what was staged");
+    }
     return SR_OK;
 }

@@ -17,14 +17,17 @@ static int add_requests(struct sr_view *view, MDB_cursor *cursor, uint64_t *numb
         sr_put_u64(bytes, *number);
         key = (MDB_val){sizeof(bytes), bytes};
         rc = mdb_cursor_get(cursor, &key, &box, MDB_SET_KEY);
-        if (rc == MDB_NOTFOUND)
+        if (rc == MDB_NOTFOUND) {
             return sr_err_set(err, SR_CORRUPT, "request %llu is missing",
                               (unsigned long long)*number);
-        if (rc != 0)
+        }
+        if (rc != 0) {
             return sr_lmdb_failed(rc, "read a remembered request", err);
+        }
         rc = sr_request_record_open(&view->opener, view->txn, &key, &box, &item, err);
-        if (rc != SR_OK)
+        if (rc != SR_OK) {
             return rc;
+        }
         sr_image_request_pack(item, chunk);
         sr_free(item);
         (*number)++;
@@ -38,8 +41,9 @@ int sr_image_requests_add(struct sr_store *store, struct sr_view *view, uint64_t
     MDB_cursor *cursor;
     int rc = mdb_cursor_open(view->txn, store->lmdb.request, &cursor);
 
-    if (rc != 0)
+    if (rc != 0) {
         return sr_lmdb_failed(rc, "read remembered requests", err);
+    }
     rc = add_requests(view, cursor, number, end, chunk, err);
     mdb_cursor_close(cursor);
     return rc;
@@ -60,16 +64,19 @@ static int find_requests(struct sr_view *view, MDB_cursor *cursor, int64_t since
     *ret_first = *ret_end = 0;
     for (; code == 0; code = mdb_cursor_get(cursor, &key, &box, MDB_PREV)) {
         rc = sr_request_record_open(&view->opener, view->txn, &key, &box, &item, err);
-        if (rc != SR_OK)
+        if (rc != SR_OK) {
             return rc;
+        }
         revision = item->revision;
         number = item->number;
         sr_free(item);
-        if (revision <= since)
+        if (revision <= since) {
             break;
+        }
         *ret_first = number;
-        if (revision > until || *ret_end == 0)
+        if (revision > until || *ret_end == 0) {
             *ret_end = revision > until ? number : number + 1;
+        }
     }
     return code == 0 || code == MDB_NOTFOUND ? SR_OK : sr_lmdb_failed(code, "read requests", err);
 }
@@ -81,8 +88,9 @@ int sr_image_requests_find(struct sr_store *store, struct sr_view *view, int64_t
     MDB_cursor *cursor;
     int rc = mdb_cursor_open(view->txn, store->lmdb.request, &cursor);
 
-    if (rc != 0)
+    if (rc != 0) {
         return sr_lmdb_failed(rc, "read remembered requests", err);
+    }
     rc = find_requests(view, cursor, since, until, ret_first, ret_end, err);
     mdb_cursor_close(cursor);
     return rc;

@@ -7,16 +7,15 @@
  *   put ──► memtable ──(at its bound, before a chunk that begins a revision)──► flush, position
  *   finish ──► last flush, with the point as its state ──► index ──► reopen ──► verify
  *
- * Until finish the staged state has applied index 0: it is not mistaken for a whole one.
+ * What is finished: image_writer_finish.c. Until then the staged state has applied index 0: it is
+ * not mistaken for a whole one.
  *
  *   meta "incoming"   position (SR_IMAGE_POSITION_BYTES), the header's chunk
  */
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/secret.h"
-#include "storage/cluster_record.h"
 #include "storage/image_writer_impl.h"
-#include "storage/offsite_record.h"
 #include "storage/record.h"
 
 /* What a crash may cost, and the size of a transaction. */
@@ -56,8 +55,9 @@ static int use_header(struct sr_image_writer *writer, struct sr_bytes chunk, str
     sr_buf_append(&writer->header, chunk.data, chunk.size);
     rc = sr_image_header_unpack((struct sr_bytes){writer->header.data, writer->header.size},
                                 &writer->point, err);
-    if (rc == SR_OK && writer->point.cluster_id != wanted)
+    if (rc == SR_OK && writer->point.cluster_id != wanted) {
         return sr_err_set(err, SR_REFUSED, "it is of another cluster");
+    }
     return rc;
 }
 
@@ -69,15 +69,18 @@ static int load_position(struct sr_image_writer *writer, MDB_txn *txn, struct sr
     size_t size = 0;
     int rc = sr_meta_box_size(&store->lmdb, txn, "incoming", &size, err);
 
-    if (rc == SR_NOT_FOUND)
+    if (rc == SR_NOT_FOUND) {
         return store->durable.applied_index == 0 && store->durable.revision == 1
                    ? SR_OK
                    : sr_err_set(err, SR_EXISTS, "the directory holds a state that was not staged");
-    if (rc == SR_OK && size <= SR_IMAGE_POSITION_BYTES)
+    }
+    if (rc == SR_OK && size <= SR_IMAGE_POSITION_BYTES) {
         rc = sr_err_set(err, SR_CORRUPT, "meta: incoming has %zu bytes", size);
-    if (rc == SR_OK)
+    }
+    if (rc == SR_OK) {
         rc = sr_meta_get_box(&store->opener, txn, "incoming", sr_buf_extend(&packed, size), size,
                              err);
+    }
     if (rc == SR_OK) {
         sr_image_position_unpack(packed.data, &writer->durable);
         rc = use_header(writer,
@@ -99,8 +102,9 @@ static int resume(struct sr_image_writer *writer, struct sr_err *err)
 
     sr_lmdb_enter(&store->lmdb);
     rc = mdb_txn_begin(store->lmdb.env, NULL, MDB_RDONLY, &txn);
-    if (rc != 0)
+    if (rc != 0) {
         return sr_lmdb_failed(rc, "read meta", err);
+    }
     rc = load_position(writer, txn, err);
     mdb_txn_abort(txn);
     return rc;
@@ -118,10 +122,12 @@ int sr_image_writer_open_rebirth(const struct sr_image_writer_options *options,
     writer->options.dir = writer->dir;
     writer->rebirth = rebirth;
     rc = sr_image_writer_reopen(writer, err);
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = resume(writer, err);
-    if (rc == SR_OK && rebirth != NULL && writer->position.chunk > 0)
+    }
+    if (rc == SR_OK && rebirth != NULL && writer->position.chunk > 0) {
         rc = sr_err_set(err, SR_EXISTS, "the directory is not empty");
+    }
     if (rc != SR_OK) {
         sr_image_writer_close(writer);
         return sr_err_prefix(err, "stage an image");
@@ -138,11 +144,13 @@ int sr_image_writer_open(const struct sr_image_writer_options *options,
 
 void sr_image_writer_close(struct sr_image_writer *writer)
 {
-    if (writer == NULL)
+    if (writer == NULL) {
         return;
+    }
     sr_store_close(writer->store);
-    if (writer->header.data != NULL)
+    if (writer->header.data != NULL) {
         sr_secret_wipe(writer->header.data, writer->header.capacity);
+    }
     sr_buf_close(&writer->header);
     sr_free(writer->dir);
     sr_free(writer);
@@ -175,15 +183,18 @@ int sr_image_writer_flush(struct sr_image_writer *writer, bool force, struct sr_
     struct sr_store *store = writer->store;
     int rc;
 
-    if (!sr_store_freeze(store, force))
+    if (!sr_store_freeze(store, force)) {
         return SR_OK;
+    }
     sr_store_refresh(store);
-    if (!sr_store_has_space(store))
+    if (!sr_store_has_space(store)) {
         return sr_err_set(err, SR_NO_SPACE, "the disk has less left than its reserve");
+    }
     note_position(writer);
     rc = sr_store_flush(store, err);
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         writer->durable = writer->position;
+    }
     return rc;
 }
 
@@ -193,8 +204,9 @@ static int put_header(struct sr_image_writer *writer, struct sr_bytes data, stru
 {
     int rc = use_header(writer, data, err);
 
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = sr_image_id(data, writer->position.id, err);
+    }
     writer->position.request = writer->point.request_first;
     return rc;
 }
@@ -208,14 +220,16 @@ static int put_requests(struct sr_image_writer *writer, struct sr_reader *reader
 
     while (rc == SR_OK && sr_reader_left(reader) > 0) {
         rc = sr_image_request_read(reader, &item, err);
-        if (rc != SR_OK)
+        if (rc != SR_OK) {
             return rc;
+        }
         if (position->requests == writer->point.request_count ||
-            item->number != position->request || position->versions > 0)
+            item->number != position->request || position->versions > 0) {
             rc = sr_err_set(err, SR_CORRUPT, "remembered request %llu has no place",
                             (unsigned long long)item->number);
-        else
+        } else {
             rc = sr_requests_import(writer->store, item, err);
+        }
         sr_free(item);
         position->request++;
         position->requests++;
@@ -242,14 +256,17 @@ static int put_versions(struct sr_image_writer *writer, struct sr_reader *reader
 
     while (sr_reader_left(reader) > 0) {
         rc = sr_image_version_read(reader, &version, err);
-        if (rc != SR_OK)
+        if (rc != SR_OK) {
             return rc;
+        }
         revision = version.version.mod_revision;
         if (position->requests < writer->point.request_count ||
             revision > writer->point.state.revision || revision < position->revision ||
             (revision == position->revision && version.version.sub < position->sub) ||
-            version.version.sub == UINT32_MAX || sr_image_writer_is_changed_twice(writer, &version))
+            version.version.sub == UINT32_MAX ||
+            sr_image_writer_is_changed_twice(writer, &version)) {
             return sr_err_set(err, SR_CORRUPT, "revision %lld has no place", (long long)revision);
+        }
         sr_writer_add(writer->store, version.key, version.value, &version.version);
         position->revision = revision;
         position->sub = version.version.sub + 1;
@@ -263,8 +280,9 @@ static int put_trailer(struct sr_image_writer *writer, struct sr_bytes data, str
 {
     int rc = sr_image_trailer_check(data, &writer->position, err);
 
-    if (rc == SR_OK && writer->position.requests != writer->point.request_count)
+    if (rc == SR_OK && writer->position.requests != writer->point.request_count) {
         rc = sr_err_set(err, SR_CORRUPT, "remembered requests are missing");
+    }
     writer->position.revision = SR_IMAGE_END;
     return rc;
 }
@@ -275,8 +293,9 @@ static int put_content(struct sr_image_writer *writer, const struct sr_image_chu
     struct sr_reader reader = sr_reader_of(chunk->data.data, chunk->data.size);
     enum sr_image_kind kind = (enum sr_image_kind)sr_read_u8(&reader);
 
-    if ((kind == SR_IMAGE_HEADER) != (chunk->number == 0))
+    if ((kind == SR_IMAGE_HEADER) != (chunk->number == 0)) {
         return sr_err_set(err, SR_CORRUPT, "a header has no place here, or is missing");
+    }
     switch (kind) {
     case SR_IMAGE_HEADER:
         return put_header(writer, chunk->data, err);
@@ -298,17 +317,21 @@ static int check_chunk(const struct sr_image_writer *writer, const struct sr_ima
     uint8_t content[SR_IMAGE_HASH_BYTES];
     int rc;
 
-    if (writer->position.revision == SR_IMAGE_END)
+    if (writer->position.revision == SR_IMAGE_END) {
         return sr_err_set(err, SR_CORRUPT, "there is one after the last");
-    if (chunk->number != writer->position.chunk)
+    }
+    if (chunk->number != writer->position.chunk) {
         return sr_err_set(err, SR_CORRUPT, "%llu was expected",
                           (unsigned long long)writer->position.chunk);
-    if (chunk->data.size == 0 || chunk->data.size > SR_IMAGE_CHUNK_BYTES_MAX)
+    }
+    if (chunk->data.size == 0 || chunk->data.size > SR_IMAGE_CHUNK_BYTES_MAX) {
         return sr_err_set(err, SR_CORRUPT, "it has %zu bytes", chunk->data.size);
+    }
     memcpy(content, writer->position.content, sizeof(content));
     rc = sr_image_content_add(content, chunk->number, chunk->data, err);
-    if (rc == SR_OK && memcmp(content, chunk->content, sizeof(content)) != 0)
+    if (rc == SR_OK && memcmp(content, chunk->content, sizeof(content)) != 0) {
         return sr_err_set(err, SR_CORRUPT, "its checksum is not that of the next chunk");
+    }
     return rc;
 }
 
@@ -319,8 +342,9 @@ static bool begins_revision(const struct sr_image_writer *writer,
 {
     struct sr_reader reader = sr_reader_of(chunk->data.data, chunk->data.size);
 
-    if (sr_read_u8(&reader) != SR_IMAGE_VERSIONS)
+    if (sr_read_u8(&reader) != SR_IMAGE_VERSIONS) {
         return true;
+    }
     return sr_read_u64(&reader) != (uint64_t)writer->position.revision;
 }
 
@@ -361,14 +385,18 @@ static int put(struct sr_image_writer *writer, const struct sr_image_chunk *chun
     struct sr_image_position *position = &writer->position;
     int rc = check_chunk(writer, chunk, err);
 
-    if (rc == SR_OK && begins_revision(writer, chunk))
+    if (rc == SR_OK && begins_revision(writer, chunk)) {
         rc = sr_image_writer_flush(writer, false, err);
-    if (rc == SR_NO_SPACE)
+    }
+    if (rc == SR_NO_SPACE) {
         return rc;
-    if (rc == SR_OK)
+    }
+    if (rc == SR_OK) {
         rc = put_content(writer, chunk, err);
-    if (rc == SR_OK)
+    }
+    if (rc == SR_OK) {
         rc = expect(writer, chunk, err);
+    }
     writer->failed = rc != SR_OK;
     position->chunk++;
     position->bytes += chunk->data.size;
@@ -381,100 +409,11 @@ int sr_image_writer_put(struct sr_image_writer *writer, const struct sr_image_ch
 {
     int rc;
 
-    if (writer->failed)
+    if (writer->failed) {
         return sr_err_set(err, SR_CLOSED, "stage an image: it has failed before");
+    }
     rc = put(writer, chunk, err);
     return rc == SR_OK ? SR_OK
                        : sr_err_prefix(err, "stage an image: chunk %llu",
                                        (unsigned long long)chunk->number);
-}
-
-/* ---- Finish ---- */
-
-int sr_image_writer_enter(struct sr_image_writer *writer, const struct sr_image_header *header,
-                          struct sr_err *err)
-{
-    struct sr_store *store = writer->store;
-    int64_t compacted = writer->point.state.compact_revision;
-    int rc;
-
-    if (store->apply.applied_index != 0)
-        return SR_OK;
-    rc = sr_cluster_import(store, header->record, err);
-    if (rc == SR_OK)
-        rc = sr_offsite_import(store, header->offsite, header->offsite_secret, err);
-    if (rc != SR_OK)
-        return rc;
-    /* There is nothing superseded in an image. */
-    store->compaction = (struct sr_compaction){.target = compacted, .cursor_rev = compacted + 1};
-    store->apply = header->state;
-    sr_store_publish(store, header->state.applied_index);
-    return SR_OK;
-}
-
-/* Take over the point: the next flush makes it the state's. */
-static int enter_point(struct sr_image_writer *writer, struct sr_err *err)
-{
-    struct sr_image_header header = writer->point;
-
-    if (writer->rebirth != NULL)
-        sr_image_rebirth_header(writer->rebirth, writer->options.cluster_id, &header);
-    return sr_image_writer_enter(writer, &header, err);
-}
-
-int sr_image_writer_check_count(const struct sr_image_writer *writer, uint64_t versions,
-                                struct sr_err *err)
-{
-    struct sr_lmdb *lmdb = &writer->store->lmdb;
-    MDB_stat stat = {0};
-    MDB_txn *txn;
-    int rc;
-
-    sr_lmdb_enter(lmdb);
-    rc = mdb_txn_begin(lmdb->env, NULL, MDB_RDONLY, &txn);
-    if (rc != 0)
-        return sr_lmdb_failed(rc, "count", err);
-    rc = mdb_stat(txn, lmdb->idx, &stat);
-    mdb_txn_abort(txn);
-    if (rc != 0)
-        return sr_lmdb_failed(rc, "count", err);
-    if (stat.ms_entries != versions)
-        return sr_err_set(err, SR_CORRUPT, "the index has %zu entries of %llu", stat.ms_entries,
-                          (unsigned long long)versions);
-    return SR_OK;
-}
-
-/* Open what is on disk now, as the node will, and read all of it. */
-static int verify(struct sr_image_writer *writer, struct sr_err *err)
-{
-    int rc;
-
-    rc = sr_image_writer_reopen(writer, err);
-    if (rc == SR_OK)
-        rc = sr_image_writer_check_count(writer, writer->position.versions, err);
-    return rc == SR_OK ? sr_image_verify(writer->store, writer->expected, err) : rc;
-}
-
-int sr_image_writer_finish(struct sr_image_writer *writer, struct sr_err *err)
-{
-    struct sr_store *store = writer->store;
-    int rc;
-
-    if (writer->failed || store == NULL)
-        return sr_err_set(err, SR_CLOSED, "stage an image: it has failed before");
-    if (writer->position.revision != SR_IMAGE_END)
-        return sr_err_set(err, SR_AGAIN, "stage an image: chunks are missing");
-    rc = sr_image_writer_flush(writer, false, err); /* one that found no space */
-    if (rc == SR_OK)
-        rc = enter_point(writer, err);
-    if (rc == SR_OK)
-        rc = sr_image_writer_flush(writer, true, err);
-    if (rc == SR_OK)
-        rc = sr_store_index_rest(store, err);
-    if (rc == SR_NO_SPACE)
-        return sr_err_prefix(err, "stage an image");
-    if (rc == SR_OK)
-        rc = verify(writer, err);
-    writer->failed = rc != SR_OK;
-    return rc == SR_OK ? SR_OK : sr_err_prefix(err, "stage an image");
 }

@@ -59,13 +59,16 @@ uint64_t sr_keyhash(const uint8_t key[SR_KEYHASH_KEY_BYTES], struct sr_bytes inp
     size_t whole = input.size & ~(size_t)7;
     uint64_t last = (uint64_t)input.size << 56;
 
-    for (size_t i = 0; i < whole; i += 8)
+    for (size_t i = 0; i < whole; i += 8) {
         absorb(&s, get_u64_le(input.data + i));
-    for (size_t i = whole; i < input.size; i++)
+    }
+    for (size_t i = whole; i < input.size; i++) {
         last |= (uint64_t)input.data[i] << (8 * (i - whole));
+    }
     absorb(&s, last);
     s.v2 ^= 0xff;
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 4; i++) {
         sip_round(&s);
+    }
     return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
 }

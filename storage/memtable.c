@@ -66,8 +66,9 @@ void sr_memtable_ref(struct sr_memtable *memtable)
 void sr_memtable_unref(struct sr_memtable *memtable)
 {
     if (memtable == NULL ||
-        atomic_fetch_sub_explicit(&memtable->references, 1, memory_order_acq_rel) != 1)
+        atomic_fetch_sub_explicit(&memtable->references, 1, memory_order_acq_rel) != 1) {
         return;
+    }
     sr_plain_close(&memtable->index->arena);
     sr_plain_close(&memtable->index->values);
     munmap(memtable->index->buckets, BUCKET_BYTES);
@@ -80,10 +81,12 @@ static int node_compare(const struct node *node, struct sr_bytes key, int64_t re
 {
     int order = sr_bytes_compare(sr_memtable_key(&node->entry), key);
 
-    if (order != 0)
+    if (order != 0) {
         return order;
-    if (node->entry.version.mod_revision == revision)
+    }
+    if (node->entry.version.mod_revision == revision) {
         return 0;
+    }
     return node->entry.version.mod_revision > revision ? -1 : 1;
 }
 
@@ -103,10 +106,12 @@ static struct node *node_seek(struct sr_memtable_index *index, struct sr_bytes k
             continue;
         }
         beyond = next;
-        if (ret_links != NULL)
+        if (ret_links != NULL) {
             ret_links[level] = &links[level];
-        if (level == 0)
+        }
+        if (level == 0) {
             return next;
+        }
         level--;
     }
 }
@@ -118,11 +123,13 @@ static struct key_slot *slot_find(const struct sr_memtable_index *index, struct 
         atomic_load_explicit(&index->buckets[hash % BUCKETS], memory_order_acquire);
 
     for (; slot != NULL; slot = slot->next) {
-        if (slot->hash != hash)
+        if (slot->hash != hash) {
             continue;
+        }
         struct node *newest = atomic_load_explicit(&slot->newest, memory_order_acquire);
-        if (sr_bytes_equal(sr_memtable_key(&newest->entry), key))
+        if (sr_bytes_equal(sr_memtable_key(&newest->entry), key)) {
             return slot;
+        }
     }
     return NULL;
 }
@@ -134,8 +141,9 @@ static int random_height(struct sr_memtable_index *index)
     index->random ^= index->random << 13;
     index->random ^= index->random >> 7;
     index->random ^= index->random << 17;
-    for (uint64_t bits = index->random; height < HEIGHT_MAX && (bits & 3) == 0; bits >>= 2)
+    for (uint64_t bits = index->random; height < HEIGHT_MAX && (bits & 3) == 0; bits >>= 2) {
         height++;
+    }
     return height;
 }
 
@@ -147,8 +155,9 @@ static struct node *node_new(struct sr_memtable_index *index, int height, struct
     struct node *node = sr_plain_alloc(&index->arena, sizeof(*node) + links + key_bytes);
     uint8_t *bytes = (uint8_t *)node + sizeof(*node) + links;
 
-    if (shared_key == NULL && key.size > 0)
+    if (shared_key == NULL && key.size > 0) {
         memcpy(bytes, key.data, key.size);
+    }
     if (value.size > 0) {
         uint8_t *copy = sr_plain_alloc(&index->values, value.size);
         memcpy(copy, value.data, value.size);
@@ -169,16 +178,19 @@ static void finger_seek(const struct sr_memtable_index *index, struct sr_bytes k
 
     for (; level + 1 < height; level++) {
         struct node *next = atomic_load_explicit(finger[level + 1], memory_order_relaxed);
-        if (next == NULL || node_compare(next, key, revision) >= 0)
+        if (next == NULL || node_compare(next, key, revision) >= 0) {
             break;
+        }
     }
     for (; level >= 0; level--) {
-        if (links != NULL)
+        if (links != NULL) {
             finger[level] = &links[level];
+        }
         for (;;) {
             struct node *next = atomic_load_explicit(finger[level], memory_order_relaxed);
-            if (next == NULL || node_compare(next, key, revision) >= 0)
+            if (next == NULL || node_compare(next, key, revision) >= 0) {
                 break;
+            }
             links = next->next;
             finger[level] = &links[level];
         }
@@ -194,8 +206,9 @@ static void node_link(struct sr_memtable_index *index, struct node *node, int he
         atomic_store_explicit(&node->next[level], next, memory_order_relaxed);
         atomic_store_explicit(links[level], node, memory_order_release);
     }
-    if (height > atomic_load_explicit(&index->height, memory_order_relaxed))
+    if (height > atomic_load_explicit(&index->height, memory_order_relaxed)) {
         atomic_store_explicit(&index->height, height, memory_order_release);
+    }
 }
 
 /* Make @node findable by its key alone. */
@@ -204,8 +217,9 @@ static void slot_publish(struct sr_memtable_index *index, struct key_slot *slot,
 {
     if (slot != NULL) {
         const struct node *newest = atomic_load_explicit(&slot->newest, memory_order_relaxed);
-        if (newest->entry.version.mod_revision < node->entry.version.mod_revision)
+        if (newest->entry.version.mod_revision < node->entry.version.mod_revision) {
             atomic_store_explicit(&slot->newest, node, memory_order_release);
+        }
         return;
     }
     slot = sr_plain_alloc(&index->arena, sizeof(*slot));
@@ -257,8 +271,9 @@ static void add(struct sr_memtable *memtable, struct sr_bytes key, struct sr_byt
     node = node_new(index, height, key, newest == NULL ? NULL : newest->entry.key, value);
     node->entry.version = *version;
 
-    for (int level = 0; level < HEIGHT_MAX; level++)
+    for (int level = 0; level < HEIGHT_MAX; level++) {
         links[level] = &index->head[level];
+    }
     (void)node_seek(index, key, version->mod_revision, links);
     node_link(index, node, height, links);
     slot_publish(index, slot, hash, node);
@@ -286,8 +301,9 @@ void sr_memtable_add_headers(struct sr_memtable *memtable, const struct sr_memta
     const struct node *next = atomic_load_explicit(&from->index->head[0], memory_order_acquire);
     size_t entries = 0;
 
-    for (int level = 0; level < HEIGHT_MAX; level++)
+    for (int level = 0; level < HEIGHT_MAX; level++) {
         finger[level] = &index->head[level];
+    }
     for (; next != NULL; next = atomic_load_explicit(&next->next[0], memory_order_acquire)) {
         struct sr_bytes key = sr_memtable_key(&next->entry);
         uint64_t hash = sr_keyhash(index->hash_key, key);
@@ -301,8 +317,9 @@ void sr_memtable_add_headers(struct sr_memtable *memtable, const struct sr_memta
         node->entry.version = next->entry.version;
         finger_seek(index, key, node->entry.version.mod_revision, finger);
         node_link(index, node, height, finger);
-        for (int level = 0; level < height; level++)
+        for (int level = 0; level < height; level++) {
             finger[level] = &node->next[level];
+        }
         slot_publish(index, slot, hash, node);
         entries++;
     }
@@ -316,20 +333,24 @@ const struct sr_memtable_entry *sr_memtable_get(const struct sr_memtable *memtab
     const struct key_slot *slot = slot_find(index, key, sr_keyhash(index->hash_key, key));
     const struct node *node;
 
-    if (slot == NULL)
+    if (slot == NULL) {
         return NULL;
+    }
     node = atomic_load_explicit(&slot->newest, memory_order_acquire);
     for (int steps = 0; node != NULL && steps < WALK_MAX; steps++) {
-        if (node->entry.version.mod_revision <= revision)
+        if (node->entry.version.mod_revision <= revision) {
             return &node->entry;
+        }
         const struct node *next = atomic_load_explicit(&node->next[0], memory_order_acquire);
-        if (next == NULL || next->entry.key != node->entry.key)
+        if (next == NULL || next->entry.key != node->entry.key) {
             return NULL;
+        }
         node = next;
     }
     node = node_seek(index, key, revision, NULL);
-    if (node == NULL || !sr_bytes_equal(sr_memtable_key(&node->entry), key))
+    if (node == NULL || !sr_bytes_equal(sr_memtable_key(&node->entry), key)) {
         return NULL;
+    }
     return &node->entry;
 }
 

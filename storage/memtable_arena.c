@@ -35,10 +35,12 @@ void *sr_huge_map(size_t size)
     size_t before = -(uintptr_t)memory % HUGE_BYTES;
 
     sr_check(size % HUGE_BYTES == 0);
-    if (before > 0)
+    if (before > 0) {
         (void)munmap(memory, before);
-    if (before < HUGE_BYTES)
+    }
+    if (before < HUGE_BYTES) {
         (void)munmap(memory + before + size, HUGE_BYTES - before);
+    }
     (void)madvise(memory + before, size, MADV_HUGEPAGE); /* small pages do as well */
     return memory + before;
 }
@@ -81,8 +83,9 @@ void sr_plain_close(struct sr_plain_arena *arena)
 {
     struct sr_plain_block *block = arena->blocks;
 
-    if (block != NULL)
+    if (block != NULL) {
         block->used = arena->used;
+    }
     while (block != NULL) {
         struct sr_plain_block *next = block->next;
         size_t mapped = block->size;

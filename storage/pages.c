@@ -64,17 +64,20 @@ static bool node_of(size_t page_size, const uint8_t *page, size_t i, struct node
     const uint8_t *node = page + at;
     size_t size;
 
-    if (at < sr_page_u16(page + 14) || at % 2 != 0 || at + NODE_HEADER > page_size)
+    if (at < sr_page_u16(page + 14) || at % 2 != 0 || at + NODE_HEADER > page_size) {
         return false;
+    }
     ret->key = (struct sr_bytes){node + NODE_HEADER, sr_page_u16(node + 6)};
     ret->flags = leaf ? sr_page_u16(node + 4) : 0;
     ret->child = sr_page_u32(node) | (uint64_t)sr_page_u16(node + 4) << 32;
     ret->data_size = leaf ? sr_page_u32(node) : 0;
     size = NODE_HEADER + ret->key.size;
-    if (leaf)
+    if (leaf) {
         size += (ret->flags & NODE_BIG) != 0 ? sizeof(uint64_t) : ret->data_size;
-    if (size > page_size - at || ret->key.size > KEY_BYTES_MAX)
+    }
+    if (size > page_size - at || ret->key.size > KEY_BYTES_MAX) {
         return false;
+    }
     ret->data = node + NODE_HEADER + ret->key.size;
     *ret_size = size + size % 2;
     return true;
@@ -89,8 +92,9 @@ static bool has_sane_nodes(size_t page_size, const uint8_t *page)
     for (size_t i = 0; i < count_of(page); i++) {
         struct node node;
         size_t size;
-        if (!node_of(page_size, page, i, &node, &size))
+        if (!node_of(page_size, page, i, &node, &size)) {
             return false;
+        }
         total += size;
     }
     return total == page_size - sr_page_u16(page + 14);
@@ -115,12 +119,14 @@ static int compare(const struct walk *walk, struct sr_bytes key)
 
 static int check_order(struct walk *walk, struct sr_bytes key, bool separator, struct sr_err *err)
 {
-    if (walk->visitor->compare == NULL)
+    if (walk->visitor->compare == NULL) {
         return SR_OK;
+    }
     if (walk->has_before) {
         int order = compare(walk, key);
-        if (order > 0 || (order == 0 && (separator || !walk->is_separator)))
+        if (order > 0 || (order == 0 && (separator || !walk->is_separator))) {
             return sr_err_set(err, SR_CORRUPT, "keys are not in order");
+        }
     }
     memcpy(walk->before, key.data, key.size);
     walk->before_size = key.size;
@@ -138,8 +144,9 @@ static int walk_entry(struct walk *walk, const struct node *node, struct sr_err 
     int rc;
 
     walk->entries++;
-    if ((node->flags & ~(NODE_BIG | NODE_TREE)) != 0 || node->key.size == 0)
+    if ((node->flags & ~(NODE_BIG | NODE_TREE)) != 0 || node->key.size == 0) {
         return sr_err_set(err, SR_CORRUPT, "an impossible entry");
+    }
     rc = check_order(walk, node->key, false, err);
     if (rc == SR_OK && (node->flags & NODE_BIG) != 0) {
         sr_buf_clear(&walk->big);
@@ -148,8 +155,9 @@ static int walk_entry(struct walk *walk, const struct node *node, struct sr_err 
         value.data = walk->big.data;
     }
     walk->overflow_pages += pages;
-    if (rc == SR_OK && walk->visitor->entry != NULL)
+    if (rc == SR_OK && walk->visitor->entry != NULL) {
         rc = walk->visitor->entry(walk->visitor->arg, node->key, value, err);
+    }
     return rc;
 }
 
@@ -173,16 +181,19 @@ static int walk_branch(struct walk *walk, const uint8_t *page, unsigned level, s
     int rc = SR_OK;
 
     walk->branch_pages++;
-    if (count_of(page) < 2)
+    if (count_of(page) < 2) {
         return sr_err_set(err, SR_CORRUPT, "a branch with one child");
+    }
     for (size_t i = 0; rc == SR_OK && i < count_of(page); i++) {
         struct node node;
         size_t size;
         sr_check(node_of(walk->file->page_size, page, i, &node, &size));
-        if (i > 0)
+        if (i > 0) {
             rc = check_order(walk, node.key, true, err);
-        if (rc == SR_OK)
+        }
+        if (rc == SR_OK) {
             rc = walk_page(walk, node.child, level + 1, err);
+        }
     }
     return rc;
 }
@@ -195,12 +206,14 @@ static int walk_page(struct walk *walk, uint64_t number, unsigned level, struct 
 
     if (rc == SR_OK && (sr_page_u16(page + 10) != (leaf ? PAGE_LEAF : PAGE_BRANCH) ||
                         !has_sane_header(walk->file->page_size, page) ||
-                        !has_sane_nodes(walk->file->page_size, page)))
+                        !has_sane_nodes(walk->file->page_size, page))) {
         rc = sr_err_set(err, SR_CORRUPT, "its structure is damaged");
-    if (rc == SR_OK)
+    }
+    if (rc == SR_OK) {
         rc = leaf ? walk_leaf(walk, page, err) : walk_branch(walk, page, level, err);
-    else
+    } else {
         (void)sr_err_prefix(err, "page %" PRIu64, number);
+    }
     return rc;
 }
 
@@ -218,14 +231,17 @@ static int walk_tree(struct sr_page_file *file, const struct sr_page_tree *tree,
     struct walk walk = {.file = file, .tree = tree, .visitor = visitor};
     int rc = SR_OK;
 
-    if ((tree->root == PAGE_NONE) != (tree->depth == 0) || tree->depth > DEPTH_MAX)
+    if ((tree->root == PAGE_NONE) != (tree->depth == 0) || tree->depth > DEPTH_MAX) {
         return sr_err_set(err, SR_CORRUPT, "table %s: impossible depth %u", name, tree->depth);
+    }
     walk.pages = sr_alloc((size_t)file->page_size * (tree->depth + 1u));
-    if (tree->depth > 0)
+    if (tree->depth > 0) {
         rc = walk_page(&walk, tree->root, 0, err);
-    if (rc == SR_OK && !counts_agree(&walk))
+    }
+    if (rc == SR_OK && !counts_agree(&walk)) {
         rc = sr_err_set(err, SR_CORRUPT, "%" PRIu64 " entries instead of %" PRIu64, walk.entries,
                         tree->entries);
+    }
     sr_free(walk.pages);
     sr_buf_close(&walk.big);
     return rc == SR_OK ? SR_OK : sr_err_prefix(err, "table %s", name);
@@ -260,15 +276,18 @@ static int visit_table(void *arg, struct sr_bytes key, struct sr_bytes value, st
     struct sr_page_tree tree;
     char text[32];
 
-    if (value.size != TREE_BYTES || key.size >= sizeof(text))
+    if (value.size != TREE_BYTES || key.size >= sizeof(text)) {
         return sr_err_set(err, SR_CORRUPT, "not a table");
+    }
     memcpy(text, key.data, key.size);
     text[key.size] = '\0';
     sr_page_tree_read(value.data, &tree);
-    if (tree.flags != 0)
+    if (tree.flags != 0) {
         return sr_err_set(err, SR_CORRUPT, "table %s: flags %#x", text, tree.flags);
-    if (tables->wanted == NULL)
+    }
+    if (tables->wanted == NULL) {
         return walk_tree(tables->file, &tree, same ? &in_any_order : &ordered, text, err);
+    }
     if (same) {
         tables->tree = tree;
         tables->found = true;
@@ -281,8 +300,9 @@ static int walk_tables(struct tables *tables, struct sr_err *err)
     struct sr_pages_visitor visitor = {
         .compare = compare_bytes, .entry = visit_table, .arg = tables};
 
-    if (tables->file->main.flags != 0)
+    if (tables->file->main.flags != 0) {
         return sr_err_set(err, SR_CORRUPT, "flags %#x", tables->file->main.flags);
+    }
     return walk_tree(tables->file, &tables->file->main, &visitor, "main", err);
 }
 
@@ -305,15 +325,18 @@ static int visit_free(void *arg, struct sr_bytes key, struct sr_bytes value, str
     uint64_t above = UINT64_MAX;
 
     if (key.size != 8 || sr_page_u64(key.data) == 0 || sr_page_u64(key.data) > file->transaction ||
-        value.size < 8 || value.size % 8 != 0 || count > value.size / 8 - 1)
+        value.size < 8 || value.size % 8 != 0 || count > value.size / 8 - 1) {
         return sr_err_set(err, SR_CORRUPT, "a damaged entry");
+    }
     for (uint64_t i = 1; i <= count; i++) {
         uint64_t page = sr_page_u64(value.data + 8 * i);
-        if (page >= above)
+        if (page >= above) {
             return sr_err_set(err, SR_CORRUPT, "pages are not in order");
+        }
         int rc = sr_page_take(file, page, err);
-        if (rc != SR_OK)
+        if (rc != SR_OK) {
             return rc;
+        }
         above = page;
     }
     return SR_OK;
@@ -326,8 +349,9 @@ static int check_free(struct sr_page_file *file, struct sr_err *err)
     struct sr_pages_visitor visitor = {
         .compare = compare_numbers, .entry = visit_free, .arg = file};
 
-    if (file->free.flags != TREE_INTEGER_KEY)
+    if (file->free.flags != TREE_INTEGER_KEY) {
         return sr_err_set(err, SR_CORRUPT, "free pages: flags %#x", file->free.flags);
+    }
     return walk_tree(file, &file->free, &visitor, "of free pages", err);
 }
 
@@ -341,8 +365,9 @@ int sr_pages_check(const char *path, const char *unordered, bool *ret_empty, str
 
     if (rc == SR_OK && !*ret_empty) {
         rc = walk_tables(&tables, err);
-        if (rc == SR_OK)
+        if (rc == SR_OK) {
             rc = check_free(&file, err);
+        }
         sr_page_file_close(&file);
     }
     return rc == SR_OK ? SR_OK : sr_err_prefix(err, "%s", path);
@@ -356,14 +381,17 @@ int sr_pages_check_table(const char *path, const char *name, const struct sr_pag
     bool empty = false;
     int rc = sr_page_file_open(&file, path, &empty, err);
 
-    if (rc != SR_OK || empty)
+    if (rc != SR_OK || empty) {
         return rc == SR_OK ? sr_err_set(err, SR_CORRUPT, "%s is empty", path)
                            : sr_err_prefix(err, "%s", path);
+    }
     rc = walk_tables(&tables, err);
-    if (rc == SR_OK && !tables.found)
+    if (rc == SR_OK && !tables.found) {
         rc = sr_err_set(err, SR_CORRUPT, "there is no table %s", name);
-    if (rc == SR_OK)
+    }
+    if (rc == SR_OK) {
         rc = walk_tree(&file, &tables.tree, visitor, name, err);
+    }
     sr_page_file_close(&file);
     return rc == SR_OK ? SR_OK : sr_err_prefix(err, "%s", path);
 }

@@ -13,11 +13,13 @@ int sr_idx_key_parse(const MDB_val *val, struct sr_bytes *ret_ek, int64_t *ret_r
     uint64_t revision;
 
     if (val->mv_size < SR_EK_BLOCK_BYTES + SR_IDX_SUFFIX_BYTES || val->mv_size > SR_IDX_KEY_BYTES ||
-        ek_size % SR_EK_BLOCK_BYTES != 0)
+        ek_size % SR_EK_BLOCK_BYTES != 0) {
         return sr_err_set(err, SR_CORRUPT, "index: a key of %zu bytes", val->mv_size);
+    }
     revision = ~sr_get_u64(data + ek_size);
-    if (revision == 0 || revision > INT64_MAX)
+    if (revision == 0 || revision > INT64_MAX) {
         return sr_err_set(err, SR_CORRUPT, "index: a key with an impossible revision");
+    }
     *ret_ek = (struct sr_bytes){data, ek_size};
     *ret_revision = (int64_t)revision;
     return SR_OK;
@@ -47,8 +49,9 @@ int sr_header_unpack(const uint8_t in[SR_HEADER_BYTES], int64_t revision,
         .tombstone = (size & TOMBSTONE_BIT) != 0,
     };
 
-    if (version.create_revision < 0 || version.create_revision > revision || version.version < 0)
+    if (version.create_revision < 0 || version.create_revision > revision || version.version < 0) {
         return sr_err_set(err, SR_CORRUPT, "revision %lld: impossible header", (long long)revision);
+    }
     *ret_version = version;
     return SR_OK;
 }
@@ -80,14 +83,16 @@ int sr_header_open(struct sr_opener *opener, MDB_txn *txn, struct sr_bytes ek, i
     size_t aad_size;
     int rc;
 
-    if (box->mv_size != SR_HEADER_BOX_BYTES)
+    if (box->mv_size != SR_HEADER_BOX_BYTES) {
         return sr_err_set(err, SR_CORRUPT, "revision %lld: header of %zu bytes",
                           (long long)revision, box->mv_size);
+    }
     aad_size = sr_header_aad(aad, ek, revision);
     rc = sr_box_open(opener, txn, SR_DOMAIN_HEADER, (struct sr_bytes){aad, aad_size},
                      (struct sr_bytes){box->mv_data, box->mv_size}, header, err);
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return sr_err_prefix(err, "header of revision %lld", (long long)revision);
+    }
     return sr_header_unpack(header, revision, ret_version, err);
 }
 
@@ -107,16 +112,19 @@ static int gather(MDB_cursor *cursor, const struct sr_version *version, size_t s
         sr_log_key_pack(bytes, version->mod_revision, version->sub, (uint16_t)piece);
         int rc = mdb_cursor_get(cursor, &key, &data, piece == 0 ? MDB_SET_KEY : MDB_NEXT);
         if (rc == MDB_NOTFOUND || (rc == 0 && (key.mv_size != sizeof(bytes) ||
-                                               memcmp(key.mv_data, bytes, sizeof(bytes)) != 0)))
+                                               memcmp(key.mv_data, bytes, sizeof(bytes)) != 0))) {
             return sr_err_set(err, SR_CORRUPT, "revision %lld: piece %u of its record is missing",
                               (long long)version->mod_revision, piece);
-        if (rc != 0)
+        }
+        if (rc != 0) {
             return sr_lmdb_failed(rc, "read log", err);
-        if (data.mv_size != want)
+        }
+        if (data.mv_size != want) {
             return sr_err_set(err, SR_CORRUPT,
                               "revision %lld: piece %u of its record has %zu "
                               "bytes, not %zu",
                               (long long)version->mod_revision, piece, data.mv_size, want);
+        }
         if (want == size) {
             *ret_record = (struct sr_bytes){data.mv_data, size};
             return SR_OK;
@@ -143,13 +151,15 @@ int sr_record_read(struct sr_opener *opener, MDB_cursor *cursor, struct sr_bytes
     uint8_t *plain;
     int rc = gather(cursor, version, 2 + ek.size + box_size, scratch, &record, err);
 
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return rc;
+    }
     sr_check(record.data != NULL);
     if (((size_t)record.data[0] << 8 | record.data[1]) != ek.size ||
-        memcmp(record.data + 2, ek.data, ek.size) != 0)
+        memcmp(record.data + 2, ek.data, ek.size) != 0) {
         return sr_err_set(err, SR_CORRUPT, "revision %lld: its record is of another key",
                           (long long)version->mod_revision);
+    }
     aad_size = sr_record_aad(aad, ek, version->mod_revision, version->sub);
     plain = sr_buf_extend(value, plain_size);
     rc = sr_box_open(opener, mdb_cursor_txn(cursor), SR_DOMAIN_RECORD,
@@ -157,8 +167,9 @@ int sr_record_read(struct sr_opener *opener, MDB_cursor *cursor, struct sr_bytes
                      (struct sr_bytes){record.data + 2 + ek.size, box_size}, plain, err);
     if (rc == SR_OK) {
         sr_header_pack(header, version);
-        if (memcmp(header, plain + version->value_size, sizeof(header)) != 0)
+        if (memcmp(header, plain + version->value_size, sizeof(header)) != 0) {
             rc = sr_err_set(err, SR_CORRUPT, "index and log differ");
+        }
     }
     if (rc != SR_OK) {
         value->size = old_size;

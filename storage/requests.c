@@ -292,11 +292,13 @@ int sr_requests_adopt(struct sr_store *store, const struct sr_remembered *from, 
     struct sr_remembered *item;
     int rc;
 
-    if (requests->table[find_slot(requests, &from->name)] != 0)
+    if (requests->table[find_slot(requests, &from->name)] != 0) {
         return SR_OK;
+    }
     item = sr_memdup(from, sizeof(*from) + from->size);
-    if (requests->next != requests->first)
+    if (requests->next != requests->first) {
         item->number = requests->next;
+    }
     rc = sr_requests_import(store, item, err);
     sr_free(item);
     return rc;

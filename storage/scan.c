@@ -41,8 +41,9 @@ static bool is_open_ended(const struct sr_interval *interval)
 /* Whether @key, which is at or after the beginning, is before the end. */
 static bool before_end(const struct sr_interval *interval, struct sr_bytes key)
 {
-    if (is_single(interval))
+    if (is_single(interval)) {
         return sr_bytes_equal(key, interval->begin);
+    }
     return is_open_ended(interval) || sr_bytes_compare(key, interval->end) < 0;
 }
 
@@ -60,8 +61,9 @@ static void table_settle(struct table *table, int64_t revision)
     while (entry != NULL && entry->version.mod_revision > revision) {
         const struct sr_memtable_entry *next = sr_memtable_next(entry);
         if (++steps < WALK_MAX || next == NULL || next->key != entry->key) {
-            if (next == NULL || next->key != entry->key)
+            if (next == NULL || next->key != entry->key) {
                 steps = 0;
+            }
             entry = next;
             continue;
         }
@@ -108,8 +110,9 @@ int sr_scan_open(struct sr_view *view, const struct sr_interval *interval, int64
     for (int i = 0; i < SR_TABLES; i++) {
         struct table *table = &scan->tables[i];
         table->memtable = view->tables[i];
-        if (table->memtable == NULL)
+        if (table->memtable == NULL) {
             continue;
+        }
         table->entry = sr_memtable_seek(table->memtable, begin, above);
         table_settle(table, scan->revision);
     }
@@ -129,11 +132,13 @@ static int pass(struct sr_scan *scan)
 
     for (int i = 0; i < SR_TABLES; i++) {
         struct table *table = &scan->tables[i];
-        if (table->entry != NULL && sr_bytes_equal(sr_memtable_key(table->entry), scan->key))
+        if (table->entry != NULL && sr_bytes_equal(sr_memtable_key(table->entry), scan->key)) {
             table_next(table, scan->revision);
+        }
     }
-    if (lmdb->valid && sr_bytes_equal((struct sr_bytes){lmdb->name, lmdb->name_size}, scan->key))
+    if (lmdb->valid && sr_bytes_equal((struct sr_bytes){lmdb->name, lmdb->name_size}, scan->key)) {
         return sr_lmdb_scan_next(lmdb);
+    }
     return SR_OK;
 }
 
@@ -150,8 +155,9 @@ static bool smallest(const struct sr_scan *scan, struct sr_bytes *ret_key,
     }
     for (int i = SR_TABLES - 1; i >= 0; i--) {
         const struct sr_memtable_entry *entry = scan->tables[i].entry;
-        if (entry == NULL || (found && sr_bytes_compare(sr_memtable_key(entry), *ret_key) > 0))
+        if (entry == NULL || (found && sr_bytes_compare(sr_memtable_key(entry), *ret_key) > 0)) {
             continue;
+        }
         *ret_key = sr_memtable_key(entry);
         *ret_version = entry->version;
         found = true;
@@ -166,17 +172,21 @@ int sr_scan_next(struct sr_scan *scan, struct sr_bytes *ret_key, struct sr_versi
     struct sr_bytes key;
 
     for (;;) {
-        if (scan->started && pass(scan) != SR_OK)
+        if (scan->started && pass(scan) != SR_OK) {
             return sr_view_failed(scan->view, err);
-        if (!smallest(scan, &key, &version) || !before_end(scan->interval, key))
+        }
+        if (!smallest(scan, &key, &version) || !before_end(scan->interval, key)) {
             return SR_NOT_FOUND;
+        }
         /* A copy: the source that it came from may move before the caller is done with it. */
-        if (key.size > 0)
+        if (key.size > 0) {
             memcpy(scan->key_bytes, key.data, key.size);
+        }
         scan->key = (struct sr_bytes){scan->key_bytes, key.size};
         scan->started = true;
-        if (!version.tombstone)
+        if (!version.tombstone) {
             break;
+        }
     }
     *ret_key = scan->key;
     *ret_version = version;
@@ -185,8 +195,9 @@ int sr_scan_next(struct sr_scan *scan, struct sr_bytes *ret_key, struct sr_versi
 
 void sr_scan_close(struct sr_scan *scan)
 {
-    if (scan == NULL)
+    if (scan == NULL) {
         return;
+    }
     sr_lmdb_scan_close(&scan->lmdb);
     sr_secret_wipe(scan, sizeof(*scan));
     sr_free(scan);

@@ -30,8 +30,9 @@ static int set_name(struct sr_lmdb_scan *scan, struct sr_bytes ek)
     int rc = sr_key_decode(scan->view->store->lmdb.codec, ek.data, ek.size, scan->name,
                            &scan->name_size, &scan->view->err);
 
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return rc;
+    }
     memcpy(scan->place.bytes, ek.data, ek.size);
     scan->place.ek_size = ek.size;
     return SR_OK;
@@ -47,30 +48,38 @@ static int settle(struct sr_lmdb_scan *scan, int rc, int status, MDB_val *key, M
 
     scan->valid = false;
     for (;;) {
-        if (status != SR_OK)
+        if (status != SR_OK) {
             return status;
-        if (rc == MDB_NOTFOUND)
+        }
+        if (rc == MDB_NOTFOUND) {
             return SR_OK;
-        if (rc != 0)
+        }
+        if (rc != 0) {
             return sr_lmdb_failed(rc, "scan index", &view->err);
-        if (!sr_pages_leaf_is_whole(key->mv_data, view->store->lmdb.page_bytes))
+        }
+        if (!sr_pages_leaf_is_whole(key->mv_data, view->store->lmdb.page_bytes)) {
             return sr_err_set(&view->err, SR_CORRUPT, "index: a page is damaged");
+        }
         rc = sr_idx_key_parse(key, &ek, &revision, &view->err);
-        if (rc != SR_OK)
+        if (rc != SR_OK) {
             return rc;
-        if (revision <= scan->revision)
+        }
+        if (revision <= scan->revision) {
             break;
+        }
         status = pass_over(scan, ek, revision, box);
-        if (status != SR_OK)
+        if (status != SR_OK) {
             return status;
+        }
         sr_idx_key_set_revision(&scan->place, scan->revision);
         *key = sr_idx_key_val(&scan->place);
         rc = seek(scan, key, box, &status);
     }
     rc = set_name(scan, ek);
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc =
             sr_header_open(&view->opener, view->txn, ek, revision, box, &scan->version, &view->err);
+    }
     scan->valid = rc == SR_OK;
     return rc;
 }
@@ -86,12 +95,14 @@ int sr_lmdb_scan_open(struct sr_lmdb_scan *scan, struct sr_view *view, struct sr
     scan->view = view;
     scan->revision = revision;
     scan->valid = false;
-    if (view->broken != SR_OK)
+    if (view->broken != SR_OK) {
         return view->broken;
+    }
     sr_lmdb_enter(&view->store->lmdb);
     rc = mdb_cursor_open(view->txn, view->store->lmdb.idx, &scan->cursor);
-    if (rc != 0)
+    if (rc != 0) {
         return sr_lmdb_failed(rc, "open scan", &view->err);
+    }
     /* A longer bound lies after its first bytes and before every other name that is after them. */
     if (begin.size > SR_KEY_BYTES_MAX) {
         begin.size = SR_KEY_BYTES_MAX;
@@ -99,10 +110,11 @@ int sr_lmdb_scan_open(struct sr_lmdb_scan *scan, struct sr_view *view, struct sr
     }
     scan->place.ek_size =
         sr_key_encode(view->store->lmdb.codec, begin.data, begin.size, scan->place.bytes);
-    if (above)
+    if (above) {
         sr_idx_key_set_last(&scan->place);
-    else
+    } else {
         sr_idx_key_set_first(&scan->place);
+    }
     key = sr_idx_key_val(&scan->place);
     rc = seek(scan, &key, &box, &status);
     return settle(scan, rc, status, &key, &box);
@@ -118,8 +130,9 @@ int sr_lmdb_scan_next(struct sr_lmdb_scan *scan)
     sr_lmdb_enter(&scan->view->store->lmdb);
     for (int steps = 0; steps < STEPS_MAX; steps++) {
         rc = mdb_cursor_get(scan->cursor, &key, &box, MDB_NEXT);
-        if (rc != 0 || !sr_idx_key_same(&scan->place, &key))
+        if (rc != 0 || !sr_idx_key_same(&scan->place, &key)) {
             return settle(scan, rc, SR_OK, &key, &box);
+        }
     }
     sr_idx_key_set_last(&scan->place);
     key = sr_idx_key_val(&scan->place);
@@ -129,7 +142,8 @@ int sr_lmdb_scan_next(struct sr_lmdb_scan *scan)
 
 void sr_lmdb_scan_close(struct sr_lmdb_scan *scan)
 {
-    if (scan->cursor != NULL)
+    if (scan->cursor != NULL) {
         mdb_cursor_close(scan->cursor);
+    }
     scan->cursor = NULL;
 }

@@ -25,12 +25,14 @@
 static int check_options(const struct sr_staged_options *options, struct sr_err *err)
 {
     if (options->configuration.size == 0 ||
-        options->configuration.size > SR_CONFIGURATION_BYTES_MAX)
+        options->configuration.size > SR_CONFIGURATION_BYTES_MAX) {
         return sr_err_set(err, SR_INVALID, "a configuration of %zu bytes",
                           options->configuration.size);
+    }
     if (options->until_revision < 0 || options->revision_bump < 0 ||
-        options->revision_bump > INT64_MAX / 2)
+        options->revision_bump > INT64_MAX / 2) {
         return sr_err_set(err, SR_INVALID, "a revision that cannot be");
+    }
     return SR_OK;
 }
 
@@ -40,8 +42,9 @@ int sr_staged_open(const struct sr_staged_options *options, struct sr_staged **r
     struct sr_staged *staged;
     int rc = check_options(options, err);
 
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return sr_err_prefix(err, "stage an archive");
+    }
     staged = sr_zalloc(sizeof(*staged));
     staged->options = *options;
     sr_buf_append(&staged->configuration, options->configuration.data, options->configuration.size);
@@ -53,8 +56,9 @@ int sr_staged_open(const struct sr_staged_options *options, struct sr_staged **r
     staged->hash = sr_statehash_new();
     staged->sum = EVP_MD_CTX_new();
     sr_check(staged->sum != NULL && EVP_DigestInit_ex2(staged->sum, EVP_sha256(), NULL) == 1);
-    if (staged->options.writer.staged_entries_max == 0)
+    if (staged->options.writer.staged_entries_max == 0) {
         staged->options.writer.staged_entries_max = STAGED_ENTRIES_MAX;
+    }
     rc = sr_image_writer_open_rebirth(&staged->options.writer, &staged->rebirth, &staged->writer,
                                       err);
     if (rc != SR_OK) {
@@ -68,10 +72,12 @@ int sr_staged_open(const struct sr_staged_options *options, struct sr_staged **r
 
 void sr_staged_close(struct sr_staged *staged)
 {
-    if (staged == NULL)
+    if (staged == NULL) {
         return;
-    if (staged->held)
+    }
+    if (staged->held) {
         sr_hold_end(staged->writer->store, &staged->hold);
+    }
     sr_image_writer_close(staged->writer);
     sr_statehash_free(staged->hash);
     EVP_MD_CTX_free(staged->sum);
@@ -108,28 +114,34 @@ static int follows(const struct sr_staged *staged, const struct sr_archive_heade
     int64_t bound = staged->options.until_revision;
     int64_t reached = staged->state.revision;
 
-    if (header->cluster_id != staged->options.from_cluster_id)
+    if (header->cluster_id != staged->options.from_cluster_id) {
         return sr_err_set(err, SR_REFUSED, "it is of cluster %016llx, not of %016llx",
                           (unsigned long long)header->cluster_id,
                           (unsigned long long)staged->options.from_cluster_id);
-    if (staged->phase != SR_STAGED_EMPTY && staged->phase != SR_STAGED_READY)
+    }
+    if (staged->phase != SR_STAGED_EMPTY && staged->phase != SR_STAGED_READY) {
         return sr_err_set(err, SR_REFUSED, "the archive before it is not whole");
-    if (full != (staged->phase == SR_STAGED_EMPTY))
+    }
+    if (full != (staged->phase == SR_STAGED_EMPTY)) {
         return sr_err_set(err, SR_REFUSED,
                           full ? "there is a full archive already"
                                : "changes need a full archive before them");
-    if (full && bound > 0 && header->revision > bound)
+    }
+    if (full && bound > 0 && header->revision > bound) {
         return sr_err_set(err, SR_REFUSED,
                           "it is of revision %lld, and only %lld is wanted: take an earlier one",
                           (long long)header->revision, (long long)bound);
-    if (header->revision >= INT64_MAX - staged->options.revision_bump)
+    }
+    if (header->revision >= INT64_MAX - staged->options.revision_bump) {
         return sr_err_set(err, SR_REFUSED, "after revision %lld there are not %lld more",
                           (long long)header->revision, (long long)staged->options.revision_bump);
-    if (!full && header->since > reached)
+    }
+    if (!full && header->since > reached) {
         return sr_err_set(err, SR_REFUSED,
                           "it begins after revision %lld, and only %lld is there: changes between "
                           "are missing",
                           (long long)header->since, (long long)reached);
+    }
     return SR_OK;
 }
 
@@ -138,8 +150,9 @@ int sr_staged_begin(struct sr_staged *staged, const struct sr_archive_header *he
 {
     int rc = follows(staged, header, err);
 
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return sr_err_prefix(err, "stage an archive");
+    }
     sr_archive_check_begin(&staged->check, header);
     staged->phase = header->kind == SR_ARCHIVE_FULL ? SR_STAGED_FULL : SR_STAGED_CHANGES;
     staged->base = staged->state.revision;
@@ -153,8 +166,9 @@ static int put_full(struct sr_staged *staged, const struct sr_image_chunk *chunk
 {
     int rc = sr_image_writer_put(staged->writer, chunk, err);
 
-    if (rc == SR_OK && chunk->data.data[0] == SR_IMAGE_VERSIONS)
+    if (rc == SR_OK && chunk->data.data[0] == SR_IMAGE_VERSIONS) {
         rc = sr_staged_sum(staged, chunk->data.data + 1, chunk->data.size - 1, err);
+    }
     return rc;
 }
 
@@ -164,18 +178,22 @@ static int put(struct sr_staged *staged, const struct sr_image_chunk *chunk, str
     struct sr_archive_check check = staged->check;
     int rc;
 
-    if (chunk->number != check.info.chunks)
+    if (chunk->number != check.info.chunks) {
         return sr_err_set(err, SR_CORRUPT, "chunk %llu: %llu was expected",
                           (unsigned long long)chunk->number, (unsigned long long)check.info.chunks);
+    }
     rc = sr_archive_check_chunk(&check, chunk->data, err);
-    if (rc == SR_OK && memcmp(check.info.content, chunk->content, sizeof(chunk->content)) != 0)
+    if (rc == SR_OK && memcmp(check.info.content, chunk->content, sizeof(chunk->content)) != 0) {
         rc = sr_err_set(err, SR_CORRUPT, "chunk %llu: its checksum is another",
                         (unsigned long long)chunk->number);
-    if (rc == SR_OK)
+    }
+    if (rc == SR_OK) {
         rc = staged->phase == SR_STAGED_FULL ? put_full(staged, chunk, err)
                                              : sr_staged_put_changes(staged, chunk, err);
-    if (rc == SR_OK)
+    }
+    if (rc == SR_OK) {
         staged->check = check;
+    }
     return rc;
 }
 
@@ -183,11 +201,13 @@ int sr_staged_put(struct sr_staged *staged, const struct sr_image_chunk *chunk, 
 {
     int rc;
 
-    if (staged->phase != SR_STAGED_FULL && staged->phase != SR_STAGED_CHANGES)
+    if (staged->phase != SR_STAGED_FULL && staged->phase != SR_STAGED_CHANGES) {
         return sr_err_set(err, SR_CLOSED, "stage an archive: none was begun, or it has failed");
+    }
     rc = put(staged, chunk, err);
-    if (rc == SR_OK || rc == SR_NO_SPACE)
+    if (rc == SR_OK || rc == SR_NO_SPACE) {
         return rc;
+    }
     staged->phase = SR_STAGED_FAILED;
     return sr_err_prefix(err, "stage an archive");
 }
@@ -206,14 +226,17 @@ int sr_staged_end(struct sr_staged *staged, struct sr_err *err)
 {
     int rc = SR_OK;
 
-    if (staged->phase != SR_STAGED_FULL && staged->phase != SR_STAGED_CHANGES)
+    if (staged->phase != SR_STAGED_FULL && staged->phase != SR_STAGED_CHANGES) {
         return sr_err_set(err, SR_CLOSED, "stage an archive: none was begun, or it has failed");
-    if (!staged->check.ended)
+    }
+    if (!staged->check.ended) {
         return sr_err_set(err, SR_AGAIN, "stage an archive: chunks are missing");
-    if (staged->phase == SR_STAGED_FULL)
+    }
+    if (staged->phase == SR_STAGED_FULL) {
         end_full(staged);
-    else
+    } else {
         rc = sr_staged_end_changes(staged, err);
+    }
     staged->phase = rc == SR_OK ? SR_STAGED_READY : SR_STAGED_FAILED;
     return rc == SR_OK ? SR_OK : sr_err_prefix(err, "stage an archive");
 }
@@ -226,8 +249,9 @@ static int put_chunks(struct sr_staged *staged, struct sr_archive_reader *reader
 
     while (rc == SR_OK && !chunk.last) {
         rc = sr_archive_reader_next(reader, &chunk, err);
-        if (rc == SR_OK)
+        if (rc == SR_OK) {
             rc = sr_staged_put(staged, &chunk, err);
+        }
     }
     return rc == SR_OK ? sr_staged_end(staged, err) : rc;
 }
@@ -239,10 +263,12 @@ int sr_staged_put_archive(struct sr_staged *staged, const struct sr_archive_sour
     struct sr_archive_reader *reader = NULL;
     int rc = sr_archive_reader_open(source, keys, &reader, err);
 
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = put_chunks(staged, reader, err);
-    if (rc == SR_OK && ret != NULL)
+    }
+    if (rc == SR_OK && ret != NULL) {
         sr_archive_reader_info(reader, ret);
+    }
     sr_archive_reader_close(reader);
     return rc;
 }
@@ -255,8 +281,9 @@ static void make_final(const struct sr_staged *staged, struct sr_image_header *r
     *ret = staged->writer->point;
     ret->state = staged->state;
     ret->state.revision += staged->options.revision_bump;
-    if (staged->options.mark_compacted)
+    if (staged->options.mark_compacted) {
         ret->state.compact_revision = ret->state.revision;
+    }
     sr_image_rebirth_header(&staged->rebirth, staged->options.writer.cluster_id, ret);
 }
 
@@ -271,10 +298,12 @@ static int make_whole(struct sr_staged *staged, struct sr_err *err)
         rc = sr_hold_begin(writer->store, &staged->hold, err);
         staged->held = rc == SR_OK;
     }
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = sr_image_writer_enter(writer, &header, err);
-    if (rc == SR_OK)
+    }
+    if (rc == SR_OK) {
         rc = sr_image_writer_flush(writer, true, err);
+    }
     return rc == SR_OK ? sr_store_index_rest(writer->store, err) : rc;
 }
 
@@ -282,15 +311,18 @@ static int finish(struct sr_staged *staged, struct sr_err *err)
 {
     int rc = make_whole(staged, err);
 
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return rc;
+    }
     sr_hold_end(staged->writer->store, &staged->hold);
     staged->held = false;
     rc = sr_image_writer_reopen(staged->writer, err);
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = sr_image_writer_check_count(staged->writer, staged->versions, err);
-    if (rc == SR_OK)
+    }
+    if (rc == SR_OK) {
         rc = sr_staged_verify(staged, err);
+    }
     return rc;
 }
 
@@ -315,15 +347,19 @@ int sr_staged_finish(struct sr_staged *staged, struct sr_staged_result *ret, str
 {
     int rc;
 
-    if (staged->phase == SR_STAGED_FAILED || staged->writer->store == NULL)
+    if (staged->phase == SR_STAGED_FAILED || staged->writer->store == NULL) {
         return sr_err_set(err, SR_CLOSED, "stage an archive: it has failed before");
-    if (staged->phase != SR_STAGED_READY)
+    }
+    if (staged->phase != SR_STAGED_READY) {
         return sr_err_set(err, SR_AGAIN, "stage an archive: it is not whole");
+    }
     rc = finish(staged, err);
-    if (rc == SR_NO_SPACE)
+    if (rc == SR_NO_SPACE) {
         return sr_err_prefix(err, "stage an archive");
-    if (rc == SR_OK)
+    }
+    if (rc == SR_OK) {
         tell(staged, ret);
+    }
     staged->phase = SR_STAGED_FAILED; /* there is nothing left to be done */
     return rc == SR_OK ? SR_OK : sr_err_prefix(err, "stage an archive");
 }

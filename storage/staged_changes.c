@@ -13,8 +13,9 @@
 
 static int end_link(struct sr_staged *staged, struct sr_err *err)
 {
-    if (!staged->link_open)
+    if (!staged->link_open) {
         return SR_OK;
+    }
     staged->link_open = false;
     return sr_statehash_end(staged->hash, staged->state.hash, err);
 }
@@ -24,10 +25,12 @@ static int begin_revision(struct sr_staged *staged, int64_t revision, struct sr_
 {
     int rc = end_link(staged, err);
 
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = sr_image_writer_flush(staged->writer, false, err);
-    if (rc != SR_OK)
+    }
+    if (rc != SR_OK) {
         return rc;
+    }
     sr_statehash_begin(staged->hash, staged->state.hash, revision);
     staged->link_open = true;
     staged->added = true;
@@ -44,15 +47,19 @@ static int add_version(struct sr_staged *staged, const struct sr_image_version *
     const struct sr_version *header = &version->version;
     int rc = SR_OK;
 
-    if (header->mod_revision != staged->state.revision)
+    if (header->mod_revision != staged->state.revision) {
         rc = begin_revision(staged, header->mod_revision, err);
-    if (rc == SR_OK && sr_image_writer_is_changed_twice(staged->writer, version))
+    }
+    if (rc == SR_OK && sr_image_writer_is_changed_twice(staged->writer, version)) {
         rc = sr_err_set(err, SR_CORRUPT, "revision %lld changes a name twice",
                         (long long)header->mod_revision);
-    if (rc == SR_OK)
+    }
+    if (rc == SR_OK) {
         rc = sr_staged_sum(staged, packed.data, packed.size, err);
-    if (rc != SR_OK)
+    }
+    if (rc != SR_OK) {
         return rc;
+    }
     sr_writer_add(staged->writer->store, version->key, version->value, header);
     sr_statehash_event(staged->hash, version->key, version->value, header);
     staged->next_sub = header->sub + 1;
@@ -79,12 +86,15 @@ static int put_versions(struct sr_staged *staged, struct sr_bytes data, struct s
     while (rc == SR_OK && sr_reader_left(&reader) > 0) {
         size_t start = reader.offset;
         rc = sr_image_version_read(&reader, &version, err);
-        if (rc != SR_OK || is_there(staged, &version.version))
+        if (rc != SR_OK || is_there(staged, &version.version)) {
             continue;
-        if (bound > 0 && version.version.mod_revision > bound)
+        }
+        if (bound > 0 && version.version.mod_revision > bound) {
             staged->stopped = true;
-        if (staged->stopped)
+        }
+        if (staged->stopped) {
             return SR_OK;
+        }
         rc = add_version(staged, &version,
                          (struct sr_bytes){data.data + start, reader.offset - start}, err);
     }
@@ -99,15 +109,18 @@ static int put_requests(struct sr_staged *staged, struct sr_bytes data, struct s
     struct sr_remembered *item = NULL;
     int rc = end_link(staged, err);
 
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = sr_image_writer_flush(staged->writer, false, err);
+    }
     (void)sr_read_u8(&reader); /* its kind */
     while (rc == SR_OK && sr_reader_left(&reader) > 0) {
         rc = sr_image_request_read(&reader, &item, err);
-        if (rc != SR_OK)
+        if (rc != SR_OK) {
             return rc;
-        if (item->revision > staged->base && item->revision <= staged->state.revision)
+        }
+        if (item->revision > staged->base && item->revision <= staged->state.revision) {
             rc = sr_requests_adopt(staged->writer->store, item, err);
+        }
         sr_free(item);
     }
     return rc;
@@ -117,8 +130,9 @@ static int put_requests(struct sr_staged *staged, struct sr_bytes data, struct s
 
 static void pass_mark(struct sr_staged *staged)
 {
-    if (staged->mark.revision > 0 && staged->mark.revision <= staged->state.revision)
+    if (staged->mark.revision > 0 && staged->mark.revision <= staged->state.revision) {
         staged->time_ms = staged->mark.time_ms;
+    }
 }
 
 static int put_mark(struct sr_staged *staged, struct sr_bytes data, struct sr_err *err)
@@ -127,14 +141,17 @@ static int put_mark(struct sr_staged *staged, struct sr_bytes data, struct sr_er
     struct sr_archive_mark mark;
     int rc = sr_changes_mark_unpack(data, &mark, err);
 
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return rc;
+    }
     pass_mark(staged);
     /* What is there already cannot be taken back, and its time is that of an earlier mark. */
-    if (bound > 0 && mark.time_ms > bound && mark.revision > staged->base)
+    if (bound > 0 && mark.time_ms > bound && mark.revision > staged->base) {
         staged->stopped = true;
-    if (!staged->stopped)
+    }
+    if (!staged->stopped) {
         staged->mark = mark;
+    }
     return SR_OK;
 }
 
@@ -173,21 +190,25 @@ static void take_point(struct sr_staged *staged)
 
     state->applied_index = changes->index;
     state->term = changes->term;
-    if (changes->compact_revision > state->compact_revision)
+    if (changes->compact_revision > state->compact_revision) {
         state->compact_revision = changes->compact_revision;
+    }
     staged->original = changes->at_point;
-    if (changes->at_point)
+    if (changes->at_point) {
         memcpy(state->hash, changes->state_hash, sizeof(state->hash));
+    }
 }
 
 int sr_staged_end_changes(struct sr_staged *staged, struct sr_err *err)
 {
     int rc = end_link(staged, err);
 
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return rc;
+    }
     pass_mark(staged);
-    if (staged->added && !staged->stopped)
+    if (staged->added && !staged->stopped) {
         take_point(staged);
+    }
     return SR_OK;
 }

@@ -60,8 +60,9 @@ int sr_state_unpack(const uint8_t in[SR_STATE_BYTES], struct sr_state *ret_state
         state.compact_revision > state.revision || compaction.target < -1 ||
         compaction.target > state.compact_revision || compaction.cursor_rev < 0 || indexed < 1 ||
         indexed > state.revision || state.configuration_size > SR_CONFIGURATION_BYTES_MAX ||
-        state.configuration_index > state.applied_index)
+        state.configuration_index > state.applied_index) {
         return sr_err_set(err, SR_CORRUPT, "meta: impossible state");
+    }
     memcpy(state.configuration, in + 102, state.configuration_size);
     *ret_state = state;
     *ret_compaction = compaction;

@@ -16,14 +16,18 @@ static void set_options(struct sr_store *store, const struct sr_store_options *o
     store->dir = sr_strdup(options->dir);
     store->options = *options;
     store->options.dir = store->dir;
-    if (store->options.memtable_entries_max == 0)
+    if (store->options.memtable_entries_max == 0) {
         store->options.memtable_entries_max = SR_MEMTABLE_ENTRIES_MAX;
-    if (store->options.memtable_bytes_max == 0)
+    }
+    if (store->options.memtable_bytes_max == 0) {
         store->options.memtable_bytes_max = (size_t)SR_MEMTABLE_BYTES_MAX;
-    if (store->options.unindexed_entries_max == 0)
+    }
+    if (store->options.unindexed_entries_max == 0) {
         store->options.unindexed_entries_max = SR_UNINDEXED_ENTRIES_MAX;
-    if (store->options.feature_level == 0)
+    }
+    if (store->options.feature_level == 0) {
         store->options.feature_level = SR_FEATURE_LEVEL;
+    }
 }
 
 /* What the last flush left, what its index lacks, and the memory of request ids. */
@@ -33,18 +37,23 @@ static int load(struct sr_store *store, struct sr_err *err)
     MDB_txn *txn;
     int rc = mdb_txn_begin(store->lmdb.env, NULL, MDB_RDONLY, &txn);
 
-    if (rc != 0)
+    if (rc != 0) {
         return sr_lmdb_failed(rc, "load state", err);
+    }
     rc = sr_meta_get_box(&store->opener, txn, "state", packed, sizeof(packed), err);
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = sr_state_unpack(packed, &store->durable, &store->compaction, &store->unindexed.indexed,
                              err);
-    if (rc == SR_OK)
+    }
+    if (rc == SR_OK) {
         rc = sr_cluster_load(store, txn, err);
-    if (rc == SR_OK)
+    }
+    if (rc == SR_OK) {
         rc = sr_offsite_load(store, txn, err);
-    if (rc == SR_OK)
+    }
+    if (rc == SR_OK) {
         rc = sr_unindexed_load(store, txn, err);
+    }
     if (rc == SR_OK) {
         store->frozen_index = store->durable.applied_index;
         store->apply = store->durable;
@@ -61,8 +70,9 @@ static int limit_unindexed(struct sr_store *store, struct sr_err *err)
 {
     int rc = SR_OK;
 
-    if (sr_unindexed_count(&store->unindexed) > 3 * store->options.unindexed_entries_max)
+    if (sr_unindexed_count(&store->unindexed) > 3 * store->options.unindexed_entries_max) {
         rc = sr_store_index_rest(store, err);
+    }
     return rc == SR_NO_SPACE ? SR_OK : rc;
 }
 
@@ -89,10 +99,12 @@ int sr_store_open(const struct sr_store_options *options, struct sr_store **ret,
         sr_opener_init(&store->opener, &store->lmdb);
         rc = load(store, err);
     }
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = limit_unindexed(store, err);
-    if (rc == SR_OK)
+    }
+    if (rc == SR_OK) {
         rc = sr_view_new(store, &store->writer, err);
+    }
     if (rc != SR_OK) {
         sr_store_close(store);
         (void)sr_err_prefix(err, "open store");
@@ -107,8 +119,9 @@ int sr_store_open(const struct sr_store_options *options, struct sr_store **ret,
 
 static void drop_memtable(struct sr_memtable *memtable)
 {
-    if (memtable == NULL)
+    if (memtable == NULL) {
         return;
+    }
     sr_requests_release(memtable->remembered);
     memtable->remembered = NULL;
     sr_cluster_unref(memtable->cluster);
@@ -120,8 +133,9 @@ static void drop_memtable(struct sr_memtable *memtable)
 
 void sr_store_close(struct sr_store *store)
 {
-    if (store == NULL)
+    if (store == NULL) {
         return;
+    }
     sr_check(store->views_open == 0 && store->holds == NULL);
     while (store->idle_views != NULL) {
         struct sr_view *view = store->idle_views;
@@ -162,8 +176,9 @@ static size_t bytes_of(const struct sr_memtable *memtable)
 /* Under the mutex. */
 static void publish_cluster(struct sr_store *store)
 {
-    if (store->cluster == store->cluster_published)
+    if (store->cluster == store->cluster_published) {
         return;
+    }
     sr_cluster_unref(store->cluster_published);
     store->cluster_published = sr_cluster_ref(store->cluster);
     atomic_store(&store->alarms, store->cluster->alarms);
@@ -173,8 +188,9 @@ static void publish_cluster(struct sr_store *store)
 /* Likewise. */
 static void publish_offsite(struct sr_store *store)
 {
-    if (store->offsite == store->offsite_published)
+    if (store->offsite == store->offsite_published) {
         return;
+    }
     sr_offsite_unref(store->offsite_published);
     store->offsite_published = sr_offsite_ref(store->offsite);
     atomic_store(&store->offsite_epoch, store->offsite->epoch);
@@ -224,15 +240,18 @@ bool sr_store_freeze(struct sr_store *store, bool force)
     struct sr_memtable *active = store->active;
     struct sr_memtable *fresh;
 
-    if (has_frozen(store))
+    if (has_frozen(store)) {
         return true;
+    }
     /* An index that moved without a change is worth a small transaction: it lets the Raft log be
      * released. */
-    if (!at_bound(store) && (!force || store->apply.applied_index == store->frozen_index))
+    if (!at_bound(store) && (!force || store->apply.applied_index == store->frozen_index)) {
         return false;
+    }
     /* A batch that failed half way has left changes that must never become durable. */
-    if (sr_view_is_open(store->writer) || atomic_load(&store->failed))
+    if (sr_view_is_open(store->writer) || atomic_load(&store->failed)) {
         return false;
+    }
     active->state = store->apply;
     active->cluster = sr_cluster_ref(store->cluster);
     active->offsite = sr_offsite_ref(store->offsite);
@@ -317,8 +336,9 @@ void sr_store_point(const struct sr_store *store, struct sr_store_point *ret)
 
 int sr_store_fail(struct sr_store *store, const struct sr_err *err)
 {
-    if (err->status == SR_NO_SPACE || err->status == SR_LIMIT || err->status == SR_NOT_FOUND)
+    if (err->status == SR_NO_SPACE || err->status == SR_LIMIT || err->status == SR_NOT_FOUND) {
         return err->status;
+    }
     pthread_mutex_lock(&store->mutex);
     if (store->failure.status == SR_OK) {
         store->failure = *err;
@@ -332,12 +352,14 @@ int sr_store_failure(const struct sr_store *store, struct sr_err *err)
 {
     int status;
 
-    if (!atomic_load(&store->failed))
+    if (!atomic_load(&store->failed)) {
         return SR_OK;
+    }
     pthread_mutex_lock(&store->self->mutex);
     status = store->failure.status;
-    if (err != NULL)
+    if (err != NULL) {
         *err = store->failure;
+    }
     pthread_mutex_unlock(&store->self->mutex);
     return status;
 }

@@ -23,8 +23,9 @@ static int gather_event(struct sr_store *store, const struct sr_event *event, st
     size_t size;
     int rc = sr_key_decode(store->lmdb.codec, event->ek, event->ek_size, name, &size, err);
 
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return rc;
+    }
     sr_memtable_add_header(store->unindexed.gathering, (struct sr_bytes){name, size},
                            &event->version);
     store->unindexed.gathering_value_bytes += event->version.value_size;
@@ -41,16 +42,19 @@ static int gather_events(struct sr_store *store, struct sr_event_reader *reader,
 
     for (;;) {
         int rc = sr_event_read(reader, revision, sub, &event, err);
-        if (rc != SR_OK)
+        if (rc != SR_OK) {
             return rc == SR_NOT_FOUND ? SR_OK : rc;
+        }
         revision = event.version.mod_revision;
         sub = event.version.sub + 1;
-        if (revision > last)
+        if (revision > last) {
             return sr_err_set(err, SR_CORRUPT, "log: revision %lld is beyond the last one, %lld",
                               (long long)revision, (long long)last);
+        }
         rc = gather_event(store, &event, err);
-        if (rc != SR_OK)
+        if (rc != SR_OK) {
             return rc;
+        }
     }
 }
 
@@ -59,8 +63,9 @@ int sr_unindexed_load(struct sr_store *store, MDB_txn *txn, struct sr_err *err)
     struct sr_event_reader reader = {.opener = &store->opener};
     int rc = mdb_cursor_open(txn, store->lmdb.log, &reader.cursor);
 
-    if (rc != 0)
+    if (rc != 0) {
         return sr_lmdb_failed(rc, "read log", err);
+    }
     store->unindexed.gathering = sr_memtable_new(store->hash_key);
     store->unindexed.rebuilt = store->durable.revision;
     rc = gather_events(store, &reader, err);
@@ -96,16 +101,18 @@ void sr_unindexed_gather(struct sr_store *store, const struct sr_memtable *memta
     const struct sr_memtable_entry *entry = sr_memtable_log(memtable);
 
     sr_memtable_add_headers(store->unindexed.gathering, memtable);
-    for (; entry != NULL; entry = entry->log_next)
+    for (; entry != NULL; entry = entry->log_next) {
         store->unindexed.gathering_value_bytes += entry->version.value_size;
+    }
 }
 
 size_t sr_unindexed_count(const struct sr_unindexed *unindexed)
 {
     size_t count = entries_of(unindexed->gathering);
 
-    if (unindexed->draining != NULL)
+    if (unindexed->draining != NULL) {
         count += entries_of(unindexed->draining) - unindexed->drained;
+    }
     return count;
 }
 
@@ -131,8 +138,9 @@ static int put_header(struct sr_store *store, MDB_cursor *cursor, struct sr_buf 
     sr_buf_clear(scratch);
     rc = sr_box_seal(lmdb, mdb_cursor_txn(cursor), SR_DOMAIN_HEADER, (struct sr_bytes){aad, size},
                      (struct sr_bytes){header, sizeof(header)}, scratch, err);
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return rc;
+    }
     key = sr_idx_key_val(&idx_key);
     data = (MDB_val){scratch->size, scratch->data};
     /* A version is written once: finding it there, but for what a drain before a restart may have
@@ -163,19 +171,22 @@ int sr_unindexed_drain(struct sr_store *store, MDB_txn *txn, struct sr_unindexed
     size_t left;
     int rc;
 
-    if (after->draining == NULL)
+    if (after->draining == NULL) {
         return SR_OK;
+    }
     rc = mdb_cursor_open(txn, store->lmdb.idx, &cursor);
-    if (rc != 0)
+    if (rc != 0) {
         return sr_lmdb_failed(rc, "write index", err);
+    }
     left = slice_entries(store, after->draining);
     for (; rc == SR_OK && left > 0 && after->next != NULL; left--) {
         rc = put_header(store, cursor, &scratch, after->next, err);
         after->next = sr_memtable_next(after->next);
         after->drained++;
     }
-    if (after->next == NULL)
+    if (after->next == NULL) {
         after->indexed = after->draining->state.revision;
+    }
     mdb_cursor_close(cursor);
     sr_buf_close(&scratch);
     return rc;
@@ -194,8 +205,9 @@ struct sr_memtable *sr_unindexed_turn(struct sr_store *store, const struct sr_un
         done = unindexed->draining;
         unindexed->draining = NULL;
     }
-    if (unindexed->draining != NULL || (!hurry && !at_bound(store)))
+    if (unindexed->draining != NULL || (!hurry && !at_bound(store))) {
         return done;
+    }
     if (entries_of(unindexed->gathering) == 0) {
         unindexed->indexed = store->durable.revision;
         return done;

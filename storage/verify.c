@@ -27,8 +27,9 @@ static int check_entry(void *arg, struct sr_bytes key, struct sr_bytes value, st
     int64_t revision = 0;
     int rc = sr_idx_key_parse(&name, &ek, &revision, err);
 
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = sr_header_open(&index->opener, index->txn, ek, revision, &box, &version, err);
+    }
     return rc;
 }
 

@@ -25,12 +25,15 @@ static int open_txn(struct sr_view *view, struct sr_err *err)
     struct sr_lmdb *lmdb = &view->store->lmdb;
     int rc = mdb_txn_begin(lmdb->env, NULL, MDB_RDONLY, &view->txn);
 
-    if (rc == 0)
+    if (rc == 0) {
         rc = mdb_cursor_open(view->txn, lmdb->idx, &view->idx);
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = mdb_cursor_open(view->txn, lmdb->log, &view->log);
-    if (rc != 0)
+    }
+    if (rc != 0) {
         return sr_lmdb_failed(rc, "open view", err);
+    }
     mdb_txn_reset(view->txn);
     return SR_OK;
 }
@@ -54,15 +57,19 @@ int sr_view_new(struct sr_store *store, struct sr_view **ret, struct sr_err *err
 
 void sr_view_free(struct sr_view *view)
 {
-    if (view == NULL)
+    if (view == NULL) {
         return;
+    }
     sr_view_end(view);
-    if (view->idx != NULL)
+    if (view->idx != NULL) {
         mdb_cursor_close(view->idx);
-    if (view->log != NULL)
+    }
+    if (view->log != NULL) {
         mdb_cursor_close(view->log);
-    if (view->txn != NULL)
+    }
+    if (view->txn != NULL) {
         mdb_txn_abort(view->txn);
+    }
     sr_opener_close(&view->opener);
     sr_buf_close(&view->scratch);
     sr_free(view);
@@ -72,13 +79,16 @@ static int renew(struct sr_view *view, struct sr_err *err)
 {
     int rc = mdb_txn_renew(view->txn);
 
-    if (rc != 0)
+    if (rc != 0) {
         return sr_lmdb_failed(rc, "renew view", err);
+    }
     rc = mdb_cursor_renew(view->txn, view->idx);
-    if (rc == 0)
+    if (rc == 0) {
         rc = mdb_cursor_renew(view->txn, view->log);
-    if (rc == 0)
+    }
+    if (rc == 0) {
         return SR_OK;
+    }
     mdb_txn_reset(view->txn);
     return sr_lmdb_failed(rc, "renew view", err);
 }
@@ -93,9 +103,11 @@ static void take(struct sr_view *view, bool writer)
     tables[SR_FROZEN] = store->frozen;
     tables[SR_GATHERING] = store->unindexed.gathering;
     tables[SR_DRAINING] = store->unindexed.draining;
-    for (int i = 0; i < SR_TABLES; i++)
-        if (tables[i] != NULL)
+    for (int i = 0; i < SR_TABLES; i++) {
+        if (tables[i] != NULL) {
             sr_memtable_ref(tables[i]);
+        }
+    }
     view->state = store->published;
     pthread_mutex_unlock(&store->mutex);
     view->visible = view->state.revision;
@@ -127,24 +139,27 @@ int sr_view_begin(struct sr_view *view, bool writer, struct sr_err *err)
             return rc;
         }
         view->broken = SR_OK;
-        if (atomic_load(&store->compacting_to) <= view->state.compact_revision)
+        if (atomic_load(&store->compacting_to) <= view->state.compact_revision) {
             return SR_OK;
+        }
         sr_view_end(view);
     }
 }
 
 void sr_view_end(struct sr_view *view)
 {
-    if (!sr_view_is_open(view))
+    if (!sr_view_is_open(view)) {
         return;
+    }
     mdb_txn_reset(view->txn);
     release(view);
 }
 
 int sr_view_failed(struct sr_view *view, struct sr_err *err)
 {
-    if (err != NULL)
+    if (err != NULL) {
         *err = view->err;
+    }
     return sr_store_fail(view->store, &view->err);
 }
 
@@ -154,8 +169,9 @@ int sr_view_open(struct sr_store *store, struct sr_view **ret, struct sr_err *er
     struct sr_view *view;
     int rc = sr_store_failure(store, err);
 
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return rc;
+    }
     pthread_mutex_lock(&store->mutex);
     if (store->views_open == SR_VIEWS_MAX) {
         pthread_mutex_unlock(&store->mutex);
@@ -163,23 +179,27 @@ int sr_view_open(struct sr_store *store, struct sr_view **ret, struct sr_err *er
     }
     store->views_open++;
     view = store->idle_views;
-    if (view != NULL)
+    if (view != NULL) {
         store->idle_views = view->next_idle;
+    }
     pthread_mutex_unlock(&store->mutex);
 
-    if (view == NULL)
+    if (view == NULL) {
         rc = sr_view_new(store, &view, &local);
+    }
     if (rc == SR_OK) {
         rc = sr_view_begin(view, false, &local);
-        if (rc != SR_OK)
+        if (rc != SR_OK) {
             sr_view_free(view);
+        }
     }
     if (rc != SR_OK) {
         pthread_mutex_lock(&store->mutex);
         store->views_open--;
         pthread_mutex_unlock(&store->mutex);
-        if (err != NULL)
+        if (err != NULL) {
             *err = local;
+        }
         return sr_store_fail(store, &local);
     }
     sr_gauge_add(&store->metrics.open_views, 1);
@@ -191,8 +211,9 @@ void sr_view_close(struct sr_view *view)
 {
     struct sr_store *store;
 
-    if (view == NULL)
+    if (view == NULL) {
         return;
+    }
     store = view->store;
     sr_view_end(view);
     pthread_mutex_lock(&store->mutex);
@@ -224,9 +245,11 @@ static const struct sr_memtable_entry *get_in_memory(const struct sr_view *view,
 {
     const struct sr_memtable_entry *entry = NULL;
 
-    for (int i = 0; entry == NULL && i < count; i++)
-        if (view->tables[i] != NULL)
+    for (int i = 0; entry == NULL && i < count; i++) {
+        if (view->tables[i] != NULL) {
             entry = sr_memtable_get(view->tables[i], key, revision);
+        }
+    }
     return entry;
 }
 
@@ -242,25 +265,31 @@ static int get_in_lmdb(struct sr_view *view, struct sr_bytes key, int64_t revisi
     int status;
     int rc;
 
-    if (view->broken != SR_OK)
+    if (view->broken != SR_OK) {
         return view->broken;
-    if (key.size > SR_KEY_BYTES_MAX)
+    }
+    if (key.size > SR_KEY_BYTES_MAX) {
         return SR_NOT_FOUND;
+    }
     sr_lmdb_enter(&view->store->lmdb);
     idx_key.ek_size = sr_key_encode(view->store->lmdb.codec, key.data, key.size, idx_key.bytes);
     sr_idx_key_set_revision(&idx_key, revision);
     found = sr_idx_key_val(&idx_key);
     rc = sr_neighbours_seek(view, view->idx, &found, &box, &status);
-    if (status != SR_OK)
+    if (status != SR_OK) {
         return status;
-    if (rc == MDB_NOTFOUND || (rc == 0 && !sr_idx_key_same(&idx_key, &found)))
+    }
+    if (rc == MDB_NOTFOUND || (rc == 0 && !sr_idx_key_same(&idx_key, &found))) {
         return SR_NOT_FOUND;
-    if (rc != 0)
+    }
+    if (rc != 0) {
         return sr_lmdb_failed(rc, "read index", &view->err);
+    }
     rc = sr_idx_key_parse(&found, &ek, &found_revision, &view->err);
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = sr_header_open(&view->opener, view->txn, ek, found_revision, &box, ret_version,
                             &view->err);
+    }
     return rc;
 }
 
@@ -270,8 +299,9 @@ int sr_view_get_any(struct sr_view *view, struct sr_bytes key, int64_t revision,
     const struct sr_memtable_entry *entry;
     int rc;
 
-    if (revision > view->visible)
+    if (revision > view->visible) {
         revision = view->visible;
+    }
     entry = get_in_memory(view, SR_TABLES, key, revision);
     if (entry != NULL) {
         *ret_version = entry->version;
@@ -287,10 +317,12 @@ int sr_view_get(struct sr_view *view, struct sr_bytes key, int64_t revision,
     struct sr_version version = {0};
     int rc = sr_view_get_any(view, key, revision, &version, err);
 
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         return rc;
-    if (version.tombstone)
+    }
+    if (version.tombstone) {
         return SR_NOT_FOUND;
+    }
     *ret_version = version;
     return SR_OK;
 }

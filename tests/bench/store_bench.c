@@ -42,8 +42,9 @@ struct bench {
 
 static void must(int rc, const struct sr_err *err)
 {
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         return;
+    }
     (void)fprintf(stderr, "%s: %s\n", sr_status_text(rc), err->text);
     exit(1);
 }
@@ -72,11 +73,14 @@ static double proc_value(const char *path, const char *name)
     double value = 0;
     FILE *file = fopen(path, "r");
 
-    while (file != NULL && fgets(line, sizeof(line), file) != NULL)
-        if (strncmp(line, name, strlen(name)) == 0)
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+        if (strncmp(line, name, strlen(name)) == 0) {
             value = strtod(line + strlen(name), NULL);
-    if (file != NULL)
+        }
+    }
+    if (file != NULL) {
         (void)fclose(file);
+    }
     return value;
 }
 
@@ -181,16 +185,18 @@ static uint64_t load_batch(struct bench *bench, size_t done, size_t count, enum 
     struct sr_buf batch = {0};
     char text[64];
 
-    if (kind == COMMANDS)
+    if (kind == COMMANDS) {
         sr_batch_begin(&batch, 1);
+    }
     for (size_t i = done; i < done + count; i++) {
         struct sr_bytes key = key_of(kind == NEW ? i : any(bench) % bench->keys, text);
         struct sr_bytes value = {bytes, bench->value_bytes};
         memcpy(bytes, &i, sizeof(i));
-        if (kind == COMMANDS)
+        if (kind == COMMANDS) {
             add_command(bench, &batch, key, value);
-        else
+        } else {
             put(bench, key, value);
+        }
     }
     if (kind == COMMANDS) {
         start_ns = sr_clock_monotonic_ns() - apply(bench, &batch);
@@ -218,8 +224,9 @@ static void load(struct bench *bench, const char *name, size_t count, enum kind 
         apply_s += (double)load_batch(bench, done, batch, kind, bytes) / 1e9;
         done += batch;
         (void)sr_store_freeze(store, false);
-        while (sr_store_is_full(store))
+        while (sr_store_is_full(store)) {
             (void)usleep(200);
+        }
         if (done % 20000 == 0) {
             double anon = proc_value("/proc/self/status", "RssAnon:");
             most = anon > most ? anon : most;
@@ -253,11 +260,13 @@ static void read_some(struct bench *bench, const char *name, bool values, bool m
         key.size -= miss;
         must(sr_view_open(bench->store, &view, &err), &err);
         int rc = sr_view_get(view, key, INT64_MAX, &version, &err);
-        if (rc != SR_NOT_FOUND || !miss)
+        if (rc != SR_NOT_FOUND || !miss) {
             must(rc, &err);
+        }
         sr_buf_clear(&value);
-        if (values)
+        if (values) {
             must(sr_view_value(view, key, &version, &value, &err), &err);
+        }
         sr_view_close(view);
     }
     (void)printf("%-12s %6.2f us\n", name,
@@ -282,8 +291,9 @@ static void scan_all(struct bench *bench, size_t slice)
         all.begin = key_of(any(bench) % bench->keys, text);
         must(sr_view_open(bench->store, &view, &err), &err);
         must(sr_scan_open(view, &all, INT64_MAX, NULL, &scan, &err), &err);
-        for (size_t n = 0; n < slice && sr_scan_next(scan, &key, &version, &err) == SR_OK; n++)
+        for (size_t n = 0; n < slice && sr_scan_next(scan, &key, &version, &err) == SR_OK; n++) {
             keys++;
+        }
         sr_scan_close(scan);
         sr_view_close(view);
     }
@@ -303,8 +313,9 @@ static void compact(struct bench *bench)
     sr_store_publish(store, store->apply.applied_index + 1);
     (void)sr_store_freeze(store, true);
     while (sr_store_durable_index(store) < sr_store_applied_index(store) ||
-           sr_store_compaction_pending(store))
+           sr_store_compaction_pending(store)) {
         (void)usleep(1000);
+    }
     (void)printf("compaction   %6.2f us/event wall  cpu %6.2f us/event  written %6.0f B/event\n",
                  (double)(sr_clock_monotonic_ns() - start_ns) / 1e3 / (double)events,
                  (cpu_s() - cpu) * 1e6 / (double)events,
@@ -332,8 +343,9 @@ int main(int argc, char **argv)
     struct sr_store_options options = {
         .dir = argv[1], .keyring = bench.keyring, .cluster_id = 1, .member_id = 1};
     must(sr_store_open(&options, &bench.store, &err), &err);
-    if (pthread_create(&bench.flusher, NULL, flush_loop, &bench) != 0)
+    if (pthread_create(&bench.flusher, NULL, flush_loop, &bench) != 0) {
         return 1;
+    }
     load(&bench, "load", bench.keys, NEW);
     read_some(&bench, "get header", false, false);
     read_some(&bench, "get value", true, false);

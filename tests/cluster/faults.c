@@ -27,11 +27,14 @@ static int fault_of(const char *call, const char *path)
     int error = 0;
     int found = 0;
 
-    if (file == NULL)
+    if (file == NULL) {
         return 0;
-    while (found == 0 && fscanf(file, "%31s %255s %d", wanted, part, &error) == 3)
-        if (strcmp(wanted, call) == 0 && strstr(path, part) != NULL)
+    }
+    while (found == 0 && fscanf(file, "%31s %255s %d", wanted, part, &error) == 3) {
+        if (strcmp(wanted, call) == 0 && strstr(path, part) != NULL) {
             found = error;
+        }
+    }
     fclose(file);
     return found;
 }

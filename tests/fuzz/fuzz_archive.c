@@ -87,8 +87,9 @@ static void chunk_by_chunk(const uint8_t *data, size_t size)
 
     while (rc == SR_OK && sr_reader_left(&reader) > 0) {
         struct sr_bytes chunk = sr_read_bytes(&reader, sr_read_u16(&reader));
-        if (reader.failed)
+        if (reader.failed) {
             return;
+        }
         if (!begun) {
             header_for(chunk, &header);
             sr_archive_check_begin(&check, &header);
@@ -102,11 +103,13 @@ static void chunk_by_chunk(const uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size == 0)
+    if (size == 0) {
         return 0;
-    if (data[0] % 2 == 0)
+    }
+    if (data[0] % 2 == 0) {
         as_it_is(data + 1, size - 1);
-    else
+    } else {
         chunk_by_chunk(data + 1, size - 1);
+    }
     return 0;
 }

@@ -35,9 +35,10 @@ static inline int archive_unwrap(void *arg, struct sr_bytes wrapped, struct sr_b
     struct sr_sealer *sealer = sr_sealer_new(arg);
     int rc = SR_CORRUPT;
 
-    if (wrapped.size == SR_KEY_BYTES + SR_SEAL_TAG_BYTES)
+    if (wrapped.size == SR_KEY_BYTES + SR_SEAL_TAG_BYTES) {
         rc = sr_unseal(sealer, 99, 0, context.data, context.size, wrapped.data, SR_KEY_BYTES,
                        ret_dek, err);
+    }
     sr_sealer_free(sealer);
     return rc == SR_OK ? SR_OK : sr_err_set(err, SR_KEY, "no key opens it");
 }
@@ -68,10 +69,12 @@ static inline int archive_get(void *arg, void *data, size_t size, size_t *ret_si
 
     (void)err;
     size = size < left ? size : left;
-    if (from->most > 0 && size > from->most)
+    if (from->most > 0 && size > from->most) {
         size = from->most;
-    if (size > 0)
+    }
+    if (size > 0) {
         memcpy(data, from->bytes.data + from->at, size);
+    }
     from->at += size;
     *ret_size = size;
     return SR_OK;
@@ -192,8 +195,9 @@ static inline Strongroom__Command *archive_large(uint64_t *seed, size_t size)
     char *value = commands_alloc(size + 1);
 
     (void)snprintf(key, sizeof(key), "large-%llu", (unsigned long long)below(seed, 20));
-    for (size_t i = 0; i < size; i++)
+    for (size_t i = 0; i < size; i++) {
         value[i] = (char)(1 + below(seed, 255)); /* nothing for zstd to find */
+    }
     return put_text(key, value);
 }
 
@@ -208,11 +212,13 @@ static inline void archive_fill(struct fixture *fixture, uint64_t seed, int entr
                &err);
     for (int i = 0; i < entries; i++) {
         Strongroom__Command *command = random_command(&seed, 1 + i);
-        if (i % 3 == 0)
+        if (i % 3 == 0) {
             command = with_id(command, seed);
+        }
         (void)apply(fixture, command);
-        if (i % 10 == 0)
+        if (i % 10 == 0) {
             (void)apply(fixture, archive_large(&seed, i % 100 == 50 ? 600000 : 3000));
+        }
         commands_reset();
     }
     fixture_flush(fixture);
@@ -235,10 +241,11 @@ static inline struct sr_buf archive_dump(struct fixture *fixture, int64_t revisi
     *ret_error = SR_API_NONE;
     fixture_ok(sr_view_open(fixture->store, &view, &err), &err);
     rc = sr_range_step(range, view, 1000000, ret_error, &err);
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         sr_range_pack(range, &body);
-    else
+    } else {
         assert_int_equal(rc, SR_INVALID);
+    }
     sr_range_free(range);
     sr_view_close(view);
     return body;
@@ -254,8 +261,9 @@ static inline void archive_check_same_at(struct fixture *a, struct fixture *b, i
 
     assert_int_equal(error_a, error_b);
     assert_int_equal(in_a.size, in_b.size);
-    if (in_a.size > 0)
+    if (in_a.size > 0) {
         assert_memory_equal(in_a.data, in_b.data, in_a.size);
+    }
     sr_buf_close(&in_a);
     sr_buf_close(&in_b);
     commands_reset();
@@ -265,8 +273,9 @@ static inline void archive_check_same_at(struct fixture *a, struct fixture *b, i
 static inline void archive_check_same(struct fixture *a, struct fixture *b, int64_t first,
                                       int64_t last)
 {
-    for (int64_t revision = first; revision <= last; revision++)
+    for (int64_t revision = first; revision <= last; revision++) {
         archive_check_same_at(a, b, revision);
+    }
 }
 
 #endif

@@ -45,8 +45,9 @@ static void value_of(int64_t revision, struct sr_buf *ret)
 static bool expected(int64_t key, int64_t revision, int64_t *ret_revision)
 {
     for (int64_t r = revision; r >= 2; r--) {
-        if (r % KEYS != key)
+        if (r % KEYS != key) {
             continue;
+        }
         *ret_revision = r;
         return r % 11 != 0;
     }
@@ -69,8 +70,9 @@ static void load(void)
         struct sr_bytes bytes = {value.data, value.size};
         fixture_change(&fixture, 0, key_of(r % KEYS, key), r % 11 == 0 ? NULL : &bytes);
         fixture_publish(&fixture);
-        if (r == REVISIONS / 2)
+        if (r == REVISIONS / 2) {
             fixture_flush(&fixture);
+        }
     }
     fixture_flush(&fixture);
     sr_buf_close(&value);
@@ -103,8 +105,9 @@ static void collect(const char *table)
     assert_int_equal(mdb_dbi_open(txn, table, 0, &dbi), 0);
     assert_int_equal(mdb_cursor_open(txn, dbi, &cursor), 0);
     while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
-        if (is_deletion(table, value.mv_size))
+        if (is_deletion(table, value.mv_size)) {
             continue;
+        }
         struct target *target = &targets[target_count++];
         assert_true(target_count < VALUES_MAX && value.mv_size <= sizeof(target->bytes));
         (void)snprintf(target->table, sizeof(target->table), "%s", table);
@@ -163,8 +166,9 @@ static bool check_get(struct sr_view *view, int64_t number, int64_t revision)
     struct sr_bytes key = key_of(number, text);
     int rc = sr_view_get(view, key, revision, &version, &err);
 
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = sr_view_value(view, key, &version, &value, &err);
+    }
     if (rc == SR_OK) {
         assert_true(live);
         assert_int_equal(version.mod_revision, want_revision);
@@ -194,11 +198,13 @@ static bool check_scan(struct sr_view *view)
 
     for (int64_t number = 0; rc == SR_OK && number < KEYS; number++) {
         int64_t revision = 0;
-        if (!expected(number, REVISIONS, &revision))
+        if (!expected(number, REVISIONS, &revision)) {
             continue;
+        }
         rc = sr_scan_next(scan, &key, &version, &err);
-        if (rc != SR_OK)
+        if (rc != SR_OK) {
             break;
+        }
         assert_true(sr_bytes_equal(key, key_of(number, text)));
         assert_int_equal(version.mod_revision, revision);
     }
@@ -207,8 +213,9 @@ static bool check_scan(struct sr_view *view)
         assert_int_not_equal(rc, SR_OK); /* there is no more */
         rc = rc == SR_NOT_FOUND ? SR_OK : rc;
     }
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         assert_true(is_failure(rc));
+    }
     sr_scan_close(scan);
     return rc == SR_OK;
 }
@@ -221,13 +228,16 @@ static bool check_reads(void)
     bool whole = true;
 
     fixture_ok(sr_view_open(fixture.store, &view, &err), &err);
-    for (int64_t number = 0; number < KEYS; number++)
-        for (int64_t revision = REVISIONS; revision >= 2; revision -= 2)
+    for (int64_t number = 0; number < KEYS; number++) {
+        for (int64_t revision = REVISIONS; revision >= 2; revision -= 2) {
             whole &= check_get(view, number, revision);
+        }
+    }
     whole &= check_scan(view);
     sr_view_close(view);
-    if (whole)
+    if (whole) {
         assert_int_equal(sr_store_failure(fixture.store, &err), SR_OK);
+    }
     return whole;
 }
 
@@ -238,8 +248,9 @@ static bool check_all(void)
     int rc = sr_store_open(&fixture.options, &fixture.store, &err);
 
     if (rc != SR_OK) {
-        if (!is_failure(rc))
+        if (!is_failure(rc)) {
             fail_msg("%d: %s", rc, err.text);
+        }
         return false;
     }
     bool whole = check_reads();
@@ -253,18 +264,21 @@ static int set_up_with(bool indexed)
     static const char *const tables[] = {"meta", "epoch", "idx", "log"};
 
     fixture_init(&fixture);
-    if (indexed)
+    if (indexed) {
         fixture.options.unindexed_entries_max = 1;
+    }
     fixture_open(&fixture);
     load();
-    if (indexed)
+    if (indexed) {
         fixture_index(&fixture);
+    }
     durable_index = sr_store_durable_index(fixture.store);
     sr_store_close(fixture.store);
     fixture.store = NULL;
     target_count = 0;
-    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
+    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
         collect(tables[i]);
+    }
     load_image();
     return 0;
 }

@@ -31,8 +31,9 @@ static const uint8_t fixture_kek[SR_KEY_BYTES] = "the master key of these tests 
 /* Print what went wrong before failing. */
 static inline void fixture_ok(int rc, const struct sr_err *err)
 {
-    if (rc != SR_OK)
+    if (rc != SR_OK) {
         print_error("%s: %s\n", sr_status_text(rc), err->text);
+    }
     assert_int_equal(rc, SR_OK);
 }
 
@@ -138,8 +139,9 @@ static inline void fixture_change(struct fixture *fixture, uint32_t sub, struct 
     struct sr_err err = {0};
     int rc = sr_view_get(sr_writer_view(store), key, INT64_MAX, &previous, &err);
 
-    if (rc != SR_NOT_FOUND)
+    if (rc != SR_NOT_FOUND) {
         fixture_ok(rc, &err);
+    }
     if (value != NULL) {
         version.tombstone = false;
         version.create_revision = rc == SR_OK ? previous.create_revision : revision;

@@ -167,8 +167,9 @@ static void nothing_is_sealed_twice_alike(void **state)
     struct sr_buf b = archive_full(fixture, &info);
     size_t same = 0;
     assert_int_equal(a.size, b.size);
-    for (size_t i = header_size(&a); i < a.size; i++)
+    for (size_t i = header_size(&a); i < a.size; i++) {
         same += a.data[i] == b.data[i];
+    }
     assert_true(same < (a.size - header_size(&a)) / 64 + 16);
     sr_buf_close(&a);
     sr_buf_close(&b);
@@ -179,8 +180,9 @@ static int fail_later(void *arg, const void *data, size_t size, struct sr_err *e
     size_t *left = arg;
 
     (void)data;
-    if (*left < size)
+    if (*left < size) {
         return sr_err_set(err, SR_NETWORK, "the target is gone");
+    }
     *left -= size;
     return SR_OK;
 }
@@ -216,8 +218,9 @@ static void digests_are_of_all_and_of_groups(void **state)
     struct sr_err err = {0};
     uint8_t expected[EVP_MAX_MD_SIZE];
     (void)state;
-    for (size_t i = 0; i < sizeof(data); i++)
+    for (size_t i = 0; i < sizeof(data); i++) {
         data[i] = (uint8_t)(i * 7 + (i >> 9));
+    }
     for (size_t at = 0, size = 1; at < sizeof(data); at += size, size = size * 3 + 1) {
         size = size < sizeof(data) - at ? size : sizeof(data) - at;
         fixture_ok(sink->put(sink->arg, data + at, size, &err), &err);
@@ -521,8 +524,9 @@ static void list_is_refused(const struct list *list, const int *order)
 
 static void list_close(struct list *list)
 {
-    for (size_t i = 0; i < list->count; i++)
+    for (size_t i = 0; i < list->count; i++) {
         sr_buf_close(&list->chunks[i]);
+    }
 }
 
 /* header, requests, versions, trailer. */
@@ -538,8 +542,9 @@ static void a_full_stream_has_its_order(void **state)
     struct sr_archive_info info;
     struct sr_err err = {0};
     struct list list = {0};
-    for (int i = 0; i < 30; i++)
+    for (int i = 0; i < 30; i++) {
         (void)apply(fixture, with_id(put_text("k", "v"), (uint64_t)i + 1));
+    }
     fixture_flush(fixture);
     struct sr_buf archive = archive_full(fixture, &info);
     list_read(&list, &archive);
@@ -548,8 +553,9 @@ static void a_full_stream_has_its_order(void **state)
     archive = list_seal(&list, whole);
     fixture_ok(archive_verify(archive_of(&archive), &info, &err), &err);
     sr_buf_close(&archive);
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         list_is_refused(&list, bad[i]);
+    }
     list.header.revision++; /* the header of the archive says something else than that inside */
     list_is_refused(&list, whole);
     list.header.revision--;
@@ -575,8 +581,9 @@ static void a_stream_of_changes_has_its_order(void **state)
     struct sr_archive_mark mark = {.revision = 15, .time_ms = 1000};
     struct sr_err err = {0};
     struct list list = {0};
-    for (int i = 0; i < 30; i++)
+    for (int i = 0; i < 30; i++) {
         (void)apply(fixture, with_id(put_text("k", "v"), (uint64_t)i + 1));
+    }
     fixture_flush(fixture);
     struct sr_buf archive = archive_changes(fixture, 5, 0, &mark, 1, 2000, &info);
     list_read(&list, &archive);
@@ -588,8 +595,9 @@ static void a_stream_of_changes_has_its_order(void **state)
     assert_int_equal(info.requests, 26);
     assert_int_equal(info.newest_time_ms, 2000);
     sr_buf_close(&archive);
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         list_is_refused(&list, bad[i]);
+    }
     list.header.since++;
     list_is_refused(&list, whole);
     list_close(&list);

@@ -26,8 +26,9 @@ static size_t in_use(void)
     size_t kib = 0;
     FILE *file = fopen("/proc/self/status", "re");
     assert_non_null(file);
-    while (fgets(line, sizeof(line), file) != NULL)
+    while (fgets(line, sizeof(line), file) != NULL) {
         (void)sscanf(line, "RssAnon: %zu kB", &kib);
+    }
     assert_int_equal(fclose(file), 0);
     assert_true(kib > 0);
     return kib * 1024;
@@ -52,8 +53,9 @@ static struct through begin(const char *path, int flags)
 static void look(struct through *through)
 {
     size_t now = in_use();
-    if (now > through->before && now - through->before > through->most)
+    if (now > through->before && now - through->before > through->most) {
         through->most = now - through->before;
+    }
 }
 
 static void end(struct through *through, const char *what)
@@ -63,8 +65,9 @@ static void end(struct through *through, const char *what)
     assert_true(through->bytes > VALUES * VALUE_BYTES / 10 * 9);
     print_message("%s: %zu KiB for %llu MB\n", what, through->most / 1024,
                   (unsigned long long)(through->bytes / 1000000));
-    if (MEASURED)
+    if (MEASURED) {
         assert_true(through->most < BOUND_BYTES);
+    }
 }
 
 static int put_file(void *arg, const void *data, size_t size, struct sr_err *err)
@@ -72,8 +75,9 @@ static int put_file(void *arg, const void *data, size_t size, struct sr_err *err
     struct through *through = arg;
     look(through);
     through->bytes += size;
-    if (write(through->fd, data, size) != (ssize_t)size)
+    if (write(through->fd, data, size) != (ssize_t)size) {
         return sr_err_set(err, SR_IO, "cannot write");
+    }
     return SR_OK;
 }
 
@@ -82,8 +86,9 @@ static int get_file(void *arg, void *data, size_t size, size_t *ret_size, struct
     struct through *through = arg;
     ssize_t got = read(through->fd, data, size);
     look(through);
-    if (got < 0)
+    if (got < 0) {
         return sr_err_set(err, SR_IO, "cannot read");
+    }
     through->bytes += (uint64_t)got;
     *ret_size = (size_t)got;
     return SR_OK;
@@ -98,13 +103,15 @@ static void fill_store(struct fixture *fixture)
     char key[32];
     for (int i = 0; i < VALUES; i++) {
         struct sr_bytes bytes = {(const uint8_t *)value, VALUE_BYTES};
-        for (size_t word = 0; word < VALUE_BYTES / 8; word++)
+        for (size_t word = 0; word < VALUE_BYTES / 8; word++) {
             value[word] = fixture_random(&seed);
+        }
         (void)snprintf(key, sizeof(key), "value-%d", i);
         fixture_change(fixture, 0, sr_bytes_of(key), &bytes);
         fixture_publish(fixture);
-        if (i % 16 == 0)
+        if (i % 16 == 0) {
             fixture_flush(fixture);
+        }
     }
     fixture_flush(fixture);
     sr_free(value);

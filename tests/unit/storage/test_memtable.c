@@ -45,8 +45,9 @@ static const char *get(const struct sr_memtable *memtable, const char *key, int6
     const struct sr_memtable_entry *entry = sr_memtable_get(memtable, sr_bytes_of(key), revision);
     static char text[64];
 
-    if (entry == NULL)
+    if (entry == NULL) {
         return "none";
+    }
     (void)snprintf(text, sizeof(text), "%.*s", (int)entry->version.value_size,
                    (const char *)entry->value);
     return text;
@@ -58,8 +59,9 @@ static void hashes_as_siphash_does(void **state)
     uint8_t input[15];
 
     (void)state;
-    for (size_t i = 0; i < sizeof(input); i++)
+    for (size_t i = 0; i < sizeof(input); i++) {
         input[i] = (uint8_t)i;
+    }
     assert_true(sr_keyhash(hash_key, (struct sr_bytes){input, 0}) == UINT64_C(0x726fdb47dd0e0e31));
     assert_true(sr_keyhash(hash_key, (struct sr_bytes){input, sizeof(input)}) ==
                 UINT64_C(0xa129ca6149be45e5));
@@ -159,8 +161,9 @@ static void *read_beside(void *arg)
         for (; entry != NULL; before = entry, entry = sr_memtable_next(entry)) {
             seen += entry->version.mod_revision <= done;
             if (before != NULL &&
-                (sr_bytes_compare(sr_memtable_key(before), sr_memtable_key(entry)) > 0))
+                (sr_bytes_compare(sr_memtable_key(before), sr_memtable_key(entry)) > 0)) {
                 problems++;
+            }
         }
         problems += seen != (size_t)done;
         for (int64_t i = 0; i < RACE_KEYS && i < done; i++) {
@@ -181,8 +184,9 @@ static void readers_need_no_lock(void **state)
     void *problems;
 
     (void)state;
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < 3; i++) {
         assert_int_equal(pthread_create(&readers[i], NULL, read_beside, &race), 0);
+    }
     for (int64_t revision = 1; revision <= RACE_REVISIONS; revision++) {
         char key[16];
         (void)snprintf(key, sizeof(key), "k%d", (int)(revision % RACE_KEYS));
@@ -203,9 +207,10 @@ static const char *names(const struct sr_memtable_entry *entry)
     size_t size = 0;
 
     text[0] = 0;
-    for (; entry != NULL; entry = sr_memtable_next(entry))
+    for (; entry != NULL; entry = sr_memtable_next(entry)) {
         size += (size_t)snprintf(text + size, sizeof(text) - size, "%.*s%d ", (int)entry->key_size,
                                  (const char *)entry->key, (int)entry->version.mod_revision);
+    }
     return text;
 }
 

@@ -31,16 +31,18 @@ static void chain_add_changes(struct chain *chain, struct fixture *source, int64
 
 static void chain_close(struct chain *chain)
 {
-    for (size_t i = 0; i < chain->count; i++)
+    for (size_t i = 0; i < chain->count; i++) {
         sr_buf_close(&chain->archives[i]);
+    }
 }
 
 static void chain_stage(const struct chain *chain, struct sr_staged *staged)
 {
     struct sr_err err = {0};
 
-    for (size_t i = 0; i < chain->count && !sr_staged_is_complete(staged); i++)
+    for (size_t i = 0; i < chain->count && !sr_staged_is_complete(staged); i++) {
         fixture_ok(archive_stage(staged, &chain->archives[i], &err), &err);
+    }
 }
 
 /* @target becomes what @chain has, as @options say. */
@@ -105,8 +107,9 @@ static void changes_bring_it_up_to_date(void **state)
     for (uint64_t seed = 4; seed < 20; seed++) {
         archive_fill(source, seed, 25);
         sr_store_keep_after(source->store, since);
-        if (seed % 3 == 0)
+        if (seed % 3 == 0) {
             (void)apply(source, compact(sr_store_revision(source->store) - 5));
+        }
         fixture_settle(source);
         chain_add_changes(&chain, source, since);
         since = chain.infos[chain.count - 1].header.revision;
@@ -145,12 +148,14 @@ static void what_is_remembered_is_restored(void **state)
     struct fixture *source = *state;
     struct fixture target;
     struct chain chain = {0};
-    for (uint64_t i = 1; i <= 10; i++)
+    for (uint64_t i = 1; i <= 10; i++) {
         (void)apply(source, with_id(put_text("counted", "once"), i));
+    }
     fixture_flush(source);
     chain_add_full(&chain, source);
-    for (uint64_t i = 11; i <= 20; i++)
+    for (uint64_t i = 11; i <= 20; i++) {
         (void)apply(source, with_id(put_text("counted", "once"), i));
+    }
     fixture_flush(source);
     chain_add_changes(&chain, source, 3); /* has some that the full one has */
     fixture_init(&target);
@@ -158,8 +163,9 @@ static void what_is_remembered_is_restored(void **state)
     struct sr_staged_result result = restore(&chain, &target, &options);
     assert_int_equal(result.requests, 20);
     assert_int_equal(sr_requests_count(target.store), 20);
-    for (uint64_t i = 1; i <= 20; i++)
+    for (uint64_t i = 1; i <= 20; i++) {
         assert_int_equal(applied(&target, with_id(put_text("counted", "once"), i)), i + 1);
+    }
     assert_int_equal(sr_store_revision(target.store), result.revision);
     assert_string_equal(pair_of(&target, "counted"), "counted=once 2/21/20");
     assert_int_equal(applied(&target, with_id(put_text("counted", "once"), 21)), 22);
@@ -270,8 +276,9 @@ static void it_stops_at_any_time(void **state)
     archive_fill(source, 11, 10);
     int64_t first = sr_store_revision(source->store);
     chain.archives[0] = archive_full(source, &chain.infos[0]);
-    while (sr_store_revision(source->store) < first + 20)
+    while (sr_store_revision(source->store) < first + 20) {
         (void)apply(source, put_text("k", "v"));
+    }
     fixture_flush(source);
     struct sr_archive_mark marks[] = {{first - 3, 900},   {first + 4, 1000}, {first + 5, 2000},
                                       {first + 5, 2500},  {first + 9, 1500}, {first + 10, 4000},
@@ -480,12 +487,15 @@ static void a_chunk_is_the_next_one_or_refused(void **state)
         assert_int_equal(sr_staged_put(staged, &chunk, &err), SR_CLOSED);
         fixture_ok(sr_staged_begin(staged, sr_archive_reader_header(reader), &err), &err);
         fixture_ok(sr_archive_reader_next(reader, &chunk, &err), &err);
-        if (harm == 0)
+        if (harm == 0) {
             chunk.number++;
-        if (harm == 1)
+        }
+        if (harm == 1) {
             chunk.content[5] ^= 1;
-        if (harm == 2)
+        }
+        if (harm == 2) {
             chunk.data.size--;
+        }
         if (harm < 3) {
             assert_int_equal(sr_staged_put(staged, &chunk, &err), SR_CORRUPT);
         } else {
@@ -544,8 +554,9 @@ static void add_made(struct sr_buf *data, const char *name, uint32_t sub)
                                                    .value_size = 1},
                                        .key = sr_bytes_of(name),
                                        .value = sr_bytes_of("v")};
-    if (data->size == 0)
+    if (data->size == 0) {
         sr_buf_append_u8(data, SR_IMAGE_VERSIONS);
+    }
     sr_image_version_pack(&version, data);
 }
 
@@ -571,8 +582,9 @@ static void what_no_store_writes_is_refused(void **state)
         add_made(&data, what == 1 ? "a" : "b", 1);
         int rc = put_made(staged, &chunk, &data, &err);
         assert_int_equal(rc, what == 1 ? SR_CORRUPT : SR_OK);
-        if (what == 1)
+        if (what == 1) {
             assert_string_equal(err.text, "stage an archive: revision 3 changes a name twice");
+        }
         if (what == 2) { /* numbers that come to an end */
             struct sr_remembered item = {.number = UINT64_MAX, .revision = 3};
             sr_buf_append_u8(&data, SR_IMAGE_REQUESTS);
@@ -641,8 +653,9 @@ static void a_disk_without_room_is_waited_for(void **state)
             int rc = sr_staged_put(staged, &chunk, &err);
             waited += rc == SR_NO_SPACE;
             *reserve = 0;
-            if (rc == SR_NO_SPACE)
+            if (rc == SR_NO_SPACE) {
                 rc = sr_staged_put(staged, &chunk, &err);
+            }
             fixture_ok(rc, &err);
         }
         fixture_ok(sr_staged_end(staged, &err), &err);

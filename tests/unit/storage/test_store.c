@@ -30,10 +30,11 @@ static int try_open(const struct sr_store_options *options)
     struct sr_err err = {0};
     int rc = sr_store_open(options, &store, &err);
 
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         sr_store_close(store);
-    else
+    } else {
         assert_true(strlen(err.text) > 0);
+    }
     return rc;
 }
 
@@ -122,8 +123,9 @@ static void a_view_that_compaction_overtook_is_taken_anew(void **state)
     void *rc;
 
     (void)state;
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 5; i++) {
         fixture_put(&fixture, "a", "v");
+    }
     atomic_store(&fixture.store->compacting_to, 4);
     assert_int_equal(pthread_create(&reader, NULL, open_one, &view), 0);
     while (!counted) {
@@ -131,8 +133,9 @@ static void a_view_that_compaction_overtook_is_taken_anew(void **state)
         counted = fixture.store->views_open == 1;
         pthread_mutex_unlock(&fixture.store->mutex);
     }
-    for (int i = 0; i < 1000; i++)
+    for (int i = 0; i < 1000; i++) {
         sched_yield();
+    }
     fixture_compact(&fixture, 4);
     assert_int_equal(pthread_join(reader, &rc), 0);
     assert_null(rc);
@@ -240,12 +243,14 @@ static void opens_a_bounded_number_of_views(void **state)
     fixture_put(&fixture, "a", "v");
     fixture_flush(&fixture);
     for (int round = 0; round < 2; round++) {
-        for (int i = 0; i < SR_VIEWS_MAX; i++)
+        for (int i = 0; i < SR_VIEWS_MAX; i++) {
             fixture_ok(sr_view_open(fixture.store, &views[i], &err), &err);
+        }
         assert_int_equal(sr_view_open(fixture.store, &views[SR_VIEWS_MAX], &err), SR_LIMIT);
         assert_int_equal(sr_gauge_read(&sr_store_metrics(fixture.store)->open_views), SR_VIEWS_MAX);
-        for (int i = 0; i < SR_VIEWS_MAX; i++)
+        for (int i = 0; i < SR_VIEWS_MAX; i++) {
             sr_view_close(views[i]);
+        }
     }
     assert_int_equal(sr_store_failure(fixture.store, &err), SR_OK);
     assert_string_equal(fixture_get(&fixture, "a", INT64_MAX), "v");
@@ -334,8 +339,9 @@ static void refuses_files_that_are_none(void **state)
     fixture_path(&fixture, "data.mdb", path);
     fd = open(path, O_WRONLY | O_TRUNC);
     assert_true(fd >= 0);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
         assert_true(write(fd, fixture.dir, sizeof(fixture.dir)) > 0);
+    }
     close(fd);
     assert_int_equal(try_open(&fixture.options), SR_CORRUPT);
     fixture.options.dir = "/nonexistent/strongroom";

@@ -72,8 +72,9 @@ static void swap(const struct target *a, const struct target *b)
 
     for (uint8_t *at = image; at + a->size <= end; at++) {
         bool is_a = memcmp(at, a->bytes, a->size) == 0;
-        if (!is_a && memcmp(at, b->bytes, b->size) != 0)
+        if (!is_a && memcmp(at, b->bytes, b->size) != 0) {
             continue;
+        }
         memcpy(at, is_a ? b->bytes : a->bytes, a->size);
         found++;
     }
@@ -111,8 +112,9 @@ static void compaction_stops_at_damage(void **state)
     (void)state;
     for (size_t i = 0; i < target_count; i++) {
         struct sr_err err = {0};
-        if (strcmp(targets[i].table, "idx") != 0)
+        if (strcmp(targets[i].table, "idx") != 0) {
             continue;
+        }
         write_image(NULL, 0);
         fixture_open(&fixture); /* the damage comes when the file is open */
         write_image(&targets[i], targets[i].size / 2);

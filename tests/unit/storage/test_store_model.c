@@ -55,23 +55,27 @@ static void make_keys(void)
         memset(key, 0, sizeof(*key));
         memset(key->bytes, 'k', size);
         key->bytes[size - 1] = (uint8_t)(i * 5);
-        if (i >= KEYS / 2)
+        if (i >= KEYS / 2) {
             key->bytes[any(size)] = (uint8_t)any(256);
+        }
         key->name = (struct sr_bytes){key->bytes, size};
     }
     qsort(model.keys, KEYS, sizeof(model.keys[0]), order);
-    for (size_t i = 0; i < KEYS; i++)
+    for (size_t i = 0; i < KEYS; i++) {
         model.keys[i].name.data = model.keys[i].bytes;
-    for (size_t i = 1; i < KEYS; i++)
+    }
+    for (size_t i = 1; i < KEYS; i++) {
         assert_true(order(&model.keys[i - 1], &model.keys[i]) < 0);
+    }
 }
 
 static const struct model_version *model_get(const struct model_key *key, int64_t revision)
 {
     for (size_t i = key->count; i > 0; i--) {
         const struct model_version *found = &key->versions[i - 1];
-        if (found->version.mod_revision <= revision)
+        if (found->version.mod_revision <= revision) {
             return found->version.tombstone ? NULL : found;
+        }
     }
     return NULL;
 }
@@ -80,8 +84,9 @@ static void make_value(const struct model_version *version, uint8_t out[VALUE_MA
 {
     uint64_t seed = version->seed;
 
-    for (size_t i = 0; i < version->version.value_size; i++)
+    for (size_t i = 0; i < version->version.value_size; i++) {
         out[i] = (uint8_t)(fixture_random(&seed) >> 32);
+    }
 }
 
 static void assert_version(const struct sr_version *got, const struct sr_version *want)
@@ -113,8 +118,9 @@ static void check_get(struct sr_view *view, const struct model_key *key, int64_t
     fixture_ok(sr_view_value(view, key->name, &got, &value, &err), &err);
     assert_int_equal(value.size, got.value_size);
     make_value(want, want_value);
-    if (value.size > 0)
+    if (value.size > 0) {
         assert_memory_equal(value.data, want_value, value.size);
+    }
     sr_buf_close(&value);
 }
 
@@ -149,8 +155,9 @@ static void change_some(void)
     size_t count = 1 + any(4);
     size_t first = any(3) == 0 ? any(KEYS) : any(4); /* some keys are hot */
 
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         change((first + i * 5) % KEYS, (uint32_t)i);
+    }
     fixture_publish(&fixture);
 }
 
@@ -159,10 +166,12 @@ static int64_t any_revision(void)
     int64_t lowest = fixture.store->published.compact_revision;
     int64_t highest = fixture.store->published.revision;
 
-    if (any(3) == 0)
+    if (any(3) == 0) {
         return highest;
-    if (lowest < 1)
+    }
+    if (lowest < 1) {
         lowest = 1;
+    }
     return lowest + (int64_t)any((uint64_t)(highest - lowest + 1));
 }
 
@@ -195,14 +204,17 @@ static void check_scan(void)
     struct sr_bytes key;
     struct sr_err err = {0};
 
-    if (any(4) == 0)
+    if (any(4) == 0) {
         interval.end = (struct sr_bytes){(const uint8_t *)"", 1};
-    if (any(8) == 0)
+    }
+    if (any(8) == 0) {
         interval.end.size = 0;
+    }
     for (size_t i = 0; i < KEYS; i++) {
         const struct model_version *want = model_get(&model.keys[i], revision);
-        if (want == NULL || !sr_interval_contains(&interval, model.keys[i].name))
+        if (want == NULL || !sr_interval_contains(&interval, model.keys[i].name)) {
             continue;
+        }
         /* Now and then, go on with a new view, as a sliced range does. */
         if (scan == NULL || any(6) == 0) {
             sr_scan_close(scan);
@@ -217,8 +229,9 @@ static void check_scan(void)
         assert_version(&version, &want->version);
         after = model.keys[i].name;
     }
-    if (scan != NULL)
+    if (scan != NULL) {
         assert_int_equal(sr_scan_next(scan, &key, &version, &err), SR_NOT_FOUND);
+    }
     sr_scan_close(scan);
     sr_view_close(view);
 }
@@ -230,8 +243,9 @@ static void check_gets(void)
 
     fixture_ok(sr_view_open(fixture.store, &view, &err), &err);
     assert_int_equal(sr_view_revision(view), fixture.store->apply.revision);
-    for (int i = 0; i < 10; i++)
+    for (int i = 0; i < 10; i++) {
         check_get(view, &model.keys[any(KEYS)], any_revision());
+    }
     sr_view_close(view);
 }
 
@@ -245,8 +259,9 @@ static void crash(void)
     for (size_t i = 0; i < KEYS; i++) {
         struct model_key *key = &model.keys[i];
         while (key->count > 0 && key->versions[key->count - 1].version.mod_revision >
-                                     sr_store_revision(fixture.store))
+                                     sr_store_revision(fixture.store)) {
             key->count--;
+        }
     }
 }
 
@@ -282,10 +297,12 @@ static void compact(void)
     int64_t from = fixture.store->published.compact_revision;
     int64_t to = fixture.store->published.revision;
 
-    if (from < 0)
+    if (from < 0) {
         from = 0;
-    if (to > from)
+    }
+    if (to > from) {
         fixture_compact(&fixture, from + 1 + (int64_t)any((uint64_t)(to - from)));
+    }
 }
 
 static void step(void)
@@ -328,10 +345,12 @@ static void run(uint64_t seed)
     fixture_open(&fixture);
     for (int i = 0; i < STEPS; i++) {
         size_t fullest = 0;
-        for (size_t k = 0; k < KEYS; k++)
+        for (size_t k = 0; k < KEYS; k++) {
             fullest = model.keys[k].count > fullest ? model.keys[k].count : fullest;
-        if (fullest + 4 >= VERSIONS_MAX)
+        }
+        if (fullest + 4 >= VERSIONS_MAX) {
             break;
+        }
         step();
     }
     check_compacted();
@@ -349,8 +368,9 @@ static void agrees_with_the_model(void **state)
         run(strtoull(seed, NULL, 10));
         return;
     }
-    for (uint64_t i = 1; i <= 4; i++)
+    for (uint64_t i = 1; i <= 4; i++) {
         run(i);
+    }
 }
 
 int main(void)

@@ -59,10 +59,11 @@ static void put_byte(size_t offset, uint8_t byte)
 static void flip(size_t offset)
 {
     put_byte(offset, image[offset] ^ (uint8_t)(1 + fixture_random(&seed) % 255));
-    if (check_all())
+    if (check_all()) {
         harmless++;
-    else
+    } else {
         refused++;
+    }
     put_byte(offset, image[offset]);
 }
 
@@ -72,10 +73,13 @@ static void any_byte_may_flip(void **state)
     refused = harmless = 0;
     for (size_t page = 0; page < image_size; page += PAGE) {
         size_t header = page < 2 * PAGE ? META : HEADER;
-        for (size_t at = fixture_random(&seed) % EVERY; at < header; at += EVERY)
+        for (size_t at = fixture_random(&seed) % EVERY; at < header; at += EVERY) {
             flip(page + at);
-        for (size_t at = header; at < PAGE; at += 1 + fixture_random(&seed) % (TAIL_STRIDE * EVERY))
+        }
+        for (size_t at = header; at < PAGE;
+             at += 1 + fixture_random(&seed) % (TAIL_STRIDE * EVERY)) {
             flip(page + at);
+        }
     }
     print_message("%zu flips refused, %zu without consequence\n", refused, harmless);
     assert_true(refused > 1000 / EVERY);
@@ -90,8 +94,9 @@ static void the_file_may_end_anywhere(void **state)
     fixture.options.must_exist = true;
     for (size_t size = 0; size < image_size; size += size % PAGE == 0 ? 1 : PAGE / 3) {
         write_bytes(image, size);
-        if (check_all())
+        if (check_all()) {
             continue;
+        }
         needed++;
     }
     assert_true(needed > image_size / PAGE);
@@ -130,8 +135,9 @@ static void names_may_change_while_it_is_open(void **state)
     for (size_t i = 0; i < target_count; i++) {
         const struct target *target = &targets[i];
         uint8_t *at = image;
-        if (strcmp(target->table, "idx") != 0)
+        if (strcmp(target->table, "idx") != 0) {
             continue;
+        }
         while ((at = memmem(at, image_size - (size_t)(at - image), target->bytes, target->size)) !=
                NULL) {
             for (size_t back = 1; back <= NAME + NAME_SIZE;

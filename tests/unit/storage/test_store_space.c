@@ -19,8 +19,9 @@ int statvfs(const char *path, struct statvfs *ret)
         (int (*)(const char *, struct statvfs *))dlsym(RTLD_NEXT, "statvfs");
     int rc = real(path, ret);
 
-    if (is_full)
+    if (is_full) {
         ret->f_bavail = 0;
+    }
     return rc;
 }
 
@@ -29,8 +30,9 @@ ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
     ssize_t (*real)(int, const void *, size_t, off_t) =
         (ssize_t(*)(int, const void *, size_t, off_t))dlsym(RTLD_NEXT, "pwrite");
 
-    if (!cuts_writes)
+    if (!cuts_writes) {
         return real(fd, data, size, offset);
+    }
     cut++;
     return real(fd, data, size / 2, offset);
 }
@@ -40,8 +42,9 @@ ssize_t writev(int fd, const struct iovec *pieces, int count)
     ssize_t (*real)(int, const struct iovec *, int) =
         (ssize_t(*)(int, const struct iovec *, int))dlsym(RTLD_NEXT, "writev");
 
-    if (!cuts_writes)
+    if (!cuts_writes) {
         return real(fd, pieces, count);
+    }
     cut++;
     return real(fd, pieces, count / 2);
 }

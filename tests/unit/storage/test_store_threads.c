@@ -49,17 +49,20 @@ static void check_get(struct sr_view *view, char group, int64_t number, int64_t 
     int rc = sr_view_get(view, key, revision, &version, &err);
 
     if (want == 0) {
-        if (rc != SR_NOT_FOUND)
+        if (rc != SR_NOT_FOUND) {
             problem("a deleted key was found", revision);
+        }
         return;
     }
-    if (rc == SR_OK)
+    if (rc == SR_OK) {
         rc = sr_view_value(view, key, &version, &value, &err);
-    if (rc != SR_OK)
+    }
+    if (rc != SR_OK) {
         problem(rc == SR_NOT_FOUND ? "a key is missing" : err.text, revision);
-    else if (version.mod_revision != want || value.size != 8 ||
-             sr_get_u64(value.data) != (uint64_t)want)
+    } else if (version.mod_revision != want || value.size != 8 ||
+               sr_get_u64(value.data) != (uint64_t)want) {
         problem("a key has another value", revision);
+    }
     sr_buf_close(&value);
 }
 
@@ -78,15 +81,18 @@ static void check_scan(struct sr_view *view, int64_t revision)
     }
     for (int64_t i = 0; i < (int64_t)2 * KEYS; i++) {
         int64_t want = expected(i % KEYS, revision);
-        if (want == 0)
+        if (want == 0) {
             continue;
+        }
         if (sr_scan_next(scan, &key, &version, &err) != SR_OK ||
             !sr_bytes_equal(key, key_of(i < KEYS ? 'a' : 'b', i % KEYS, text)) ||
-            version.mod_revision != want)
+            version.mod_revision != want) {
             problem("a scan went astray", revision);
+        }
     }
-    if (sr_scan_next(scan, &key, &version, &err) != SR_NOT_FOUND)
+    if (sr_scan_next(scan, &key, &version, &err) != SR_NOT_FOUND) {
         problem("a scan did not end", revision);
+    }
     sr_scan_close(scan);
 }
 
@@ -105,11 +111,13 @@ static void *read_loop(void *arg)
         }
         int64_t highest = sr_view_revision(view);
         int64_t lowest = sr_view_compact_revision(view);
-        if (highest < last)
+        if (highest < last) {
             problem("a view went back", highest);
+        }
         last = highest;
-        if (lowest < 1)
+        if (lowest < 1) {
             lowest = 1;
+        }
         int64_t revision =
             lowest + (int64_t)(fixture_random(&seed) % (uint64_t)(highest - lowest + 1));
         int64_t number = (int64_t)(fixture_random(&seed) % KEYS);
@@ -118,10 +126,12 @@ static void *read_loop(void *arg)
         check_get(view, 'a', number, highest);
         /* The oldest revision is the one that compaction is after. */
         check_get(view, 'b', number, lowest);
-        if (rounds % 8 == 0)
+        if (rounds % 8 == 0) {
             check_scan(view, revision);
-        if (rounds % 8 == 4)
+        }
+        if (rounds % 8 == 4) {
             check_scan(view, lowest);
+        }
         sr_view_close(view);
         atomic_fetch_add(&reads, 1);
         rounds++;
@@ -152,15 +162,18 @@ static void apply_one(int64_t revision)
     char text[16];
 
     sr_put_u64(bytes, (uint64_t)revision);
-    for (uint32_t sub = 0; sub < 2; sub++)
+    for (uint32_t sub = 0; sub < 2; sub++) {
         fixture_change(&fixture, sub, key_of(sub == 0 ? 'a' : 'b', revision % KEYS, text),
                        revision % 7 == 0 ? NULL : &value);
+    }
     fixture_publish(&fixture);
-    if (revision % 40 == 0 && revision > 100)
+    if (revision % 40 == 0 && revision > 100) {
         fixture_compact(&fixture, revision - 60);
+    }
     (void)sr_store_freeze(fixture.store, revision % 100 == 0);
-    while (sr_store_is_full(fixture.store) && atomic_load(&problems) == 0)
+    while (sr_store_is_full(fixture.store) && atomic_load(&problems) == 0) {
         sched_yield();
+    }
 }
 
 /* What the flush thread had not come to, when it was stopped. */
@@ -186,13 +199,16 @@ static void readers_see_what_they_must(void **state)
     fixture.options.unindexed_entries_max = 400;
     fixture_open(&fixture);
     assert_int_equal(pthread_create(&flusher, NULL, flush_loop, NULL), 0);
-    for (size_t i = 0; i < READERS; i++)
+    for (size_t i = 0; i < READERS; i++) {
         assert_int_equal(pthread_create(&readers[i], NULL, read_loop, &seeds[i]), 0);
-    for (int64_t revision = 2; revision <= REVISIONS && atomic_load(&problems) == 0; revision++)
+    }
+    for (int64_t revision = 2; revision <= REVISIONS && atomic_load(&problems) == 0; revision++) {
         apply_one(revision);
+    }
     atomic_store(&done, true);
-    for (size_t i = 0; i < READERS; i++)
+    for (size_t i = 0; i < READERS; i++) {
         assert_int_equal(pthread_join(readers[i], NULL), 0);
+    }
     assert_int_equal(pthread_join(flusher, NULL), 0);
     assert_int_equal(atomic_load(&problems), 0);
     assert_true(atomic_load(&reads) >= READERS * 50);

@@ -29,8 +29,9 @@ static void put(int number)
 
 static void put_many(int count, uint64_t *seed)
 {
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         put((int)(fixture_random(seed) % KEYS));
+    }
 }
 
 static void check_key(struct sr_view *view, int number)
@@ -71,8 +72,9 @@ static void check_all(void)
         live += newest[i] != 0;
     }
     fixture_ok(sr_scan_open(view, &all, INT64_MAX, NULL, &scan, &err), &err);
-    while (sr_scan_next(scan, &key, &version, &err) == SR_OK)
+    while (sr_scan_next(scan, &key, &version, &err) == SR_OK) {
         live--;
+    }
     assert_int_equal(live, 0);
     sr_scan_close(scan);
     sr_view_close(view);
@@ -200,8 +202,9 @@ static void compacted_versions_stay_away(void **state)
     fixture_settle(&fixture);
     sr_store_refresh(fixture.store);
     int live = 0;
-    for (int i = 0; i < KEYS; i++)
+    for (int i = 0; i < KEYS; i++) {
         live += newest[i] != 0;
+    }
     assert_int_equal(sr_gauge_read(&sr_store_metrics(fixture.store)->keys), live);
 }
 
