@@ -34,7 +34,7 @@ static void note_fault(struct verifying *verifying, const char *text)
 static bool is_fault(int status)
 {
     return status == SR_CORRUPT || status == SR_REFUSED || status == SR_NOT_FOUND ||
-           status == SR_FORMAT;
+           status == SR_FORMAT || status == SR_KEY; /* not what its manifest says of its keys */
 }
 
 /* Whether it was pruned since its manifest was read. */
